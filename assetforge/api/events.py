@@ -1,0 +1,101 @@
+"""Things that happen.
+
+Two families: :class:`Event` subclasses are facts about the film that ``on_event`` hooks receive; lines of ``events.jsonl`` are what a running job
+says, one JSON object a line with ``kind``, ``t`` (seconds since the epoch) and ``attempt``, see :data:`JOB_EVENT_KINDS`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+__all__ = [
+    "JOB_EVENT_KINDS",
+    "AliasMoved",
+    "ComparisonReady",
+    "DatasetFrozen",
+    "Event",
+    "ReferencesAdded",
+    "RunFinished",
+    "VersionCreated",
+    "VersionReviewed",
+]
+
+JOB_EVENT_KINDS = ("started", "progress", "checkpoint", "sample", "metric", "log", "failed", "finished")
+"""``progress`` carries step, total, and what the engine knows of loss, lr, it_s, memory_mb; ``failed`` carries error and traceback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to a film.
+
+    Attributes:
+        project: Folder of the film.
+        at: When, in UTC.
+        actor: Who: a user name, or the part of assetforge that acted.
+    """
+
+    project: Path
+    at: datetime
+    actor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferencesAdded(Event):
+    """New references of one asset."""
+
+    asset: str
+    added: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFrozen(Event):
+    """A new dataset version."""
+
+    dataset: str
+    tree_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """A run came to its end, good or bad; ``state`` is one of the run states."""
+
+    run: int
+    asset: str
+    state: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionCreated(Event):
+    """A new candidate version."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonReady(Event):
+    """A version was compared with a baseline."""
+
+    version: str
+    baseline: str
+    report: Path | None = None
+    summary: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionReviewed(Event):
+    """A person approved or rejected a version."""
+
+    version: str
+    stage: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasMoved(Event):
+    """An alias names another version now."""
+
+    alias: str
+    version: str
+    previous: str = ""

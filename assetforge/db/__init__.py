@@ -1,0 +1,1 @@
+"""The film's facts in SQLite: tables, sessions, migrations, reads for long lists."""

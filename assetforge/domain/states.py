@@ -1,0 +1,34 @@
+"""The few fixed states; labels on them are free."""
+
+from typing import Literal, get_args
+
+__all__ = [
+    "JOB_KINDS",
+    "JOB_STATES",
+    "OPEN_JOB_STATES",
+    "REFERENCE_STATES",
+    "RUN_STATES",
+    "SPLITS",
+    "VERSION_STAGES",
+    "JobKind",
+    "JobState",
+    "ReferenceState",
+    "RunState",
+    "Split",
+    "VersionStage",
+]
+
+RunState = Literal["queued", "staging", "running", "collecting", "succeeded", "failed", "cancelled", "lost"]
+JobState = RunState
+JobKind = Literal["train", "render", "score"]
+VersionStage = Literal["candidate", "approved", "rejected", "retired"]
+ReferenceState = Literal["active", "excluded"]
+Split = Literal["train", "held_out"]
+
+RUN_STATES: tuple[str, ...] = get_args(RunState)
+JOB_STATES: tuple[str, ...] = RUN_STATES
+OPEN_JOB_STATES: tuple[str, ...] = ("queued", "staging", "running", "collecting")
+JOB_KINDS: tuple[str, ...] = get_args(JobKind)
+VERSION_STAGES: tuple[str, ...] = get_args(VersionStage)
+REFERENCE_STATES: tuple[str, ...] = get_args(ReferenceState)
+SPLITS: tuple[str, ...] = get_args(Split)

@@ -1,0 +1,144 @@
+"""Films: make one, open one, find the one that is meant."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sqlmodel import Session, select
+
+from assetforge.db.engine import Database
+from assetforge.db.migrate import migrate
+from assetforge.db.models import Meta
+from assetforge.domain.names import check_name
+from assetforge.errors import NotFoundError, UsageError
+from assetforge.paths import ProjectPaths, projects_dir
+from assetforge.services.project_config import ProjectConfig, read_config, write_new_config
+from assetforge.store.blobs import BlobStore
+
+__all__ = ["Project", "create_project", "find_project", "open_project"]
+
+
+@dataclass
+class Project:
+    """One opened film; what every service takes first. Use as a context manager, or call :meth:`close`.
+
+    Attributes:
+        paths: Its layout on disk.
+        id: Its UUID; survives renames and moves.
+        name: Its name.
+    """
+
+    paths: ProjectPaths
+    id: str
+    name: str
+    database: Database = field(repr=False)
+
+    @property
+    def root(self) -> Path:
+        """The project folder."""
+        return self.paths.root
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """Its bytes."""
+        return BlobStore(self.paths.blobs)
+
+    @property
+    def config(self) -> ProjectConfig:
+        """``project.toml`` as it is now."""
+        return read_config(self.paths.config)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """See :meth:`assetforge.db.engine.Database.read`."""
+        with self.database.read() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """See :meth:`assetforge.db.engine.Database.write`."""
+        with self.database.write() as session:
+            yield session
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def __enter__(self) -> "Project":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def create_project(name: str, *, folder: Path | None = None, title: str = "") -> Project:
+    """Make a film.
+
+    Args:
+        name: Short name, ``[a-z0-9][a-z0-9-]*``.
+        folder: Where; by default a folder of that name among the user's projects.
+        title: What people read.
+
+    Raises:
+        UsageError: The name cannot be used, or the folder is not empty.
+    """
+    check_name(name, what="project")
+    root = (folder or projects_dir() / name).resolve()
+    if root.exists() and any(root.iterdir()):
+        raise UsageError(f"{root} exists and is not empty.", hint="Choose another name or folder; nothing was changed.")
+    paths = ProjectPaths(root)
+    for path in (paths.private, paths.blobs, paths.jobs, paths.logs, paths.loras, paths.reports):
+        path.mkdir(parents=True, exist_ok=True)
+    write_new_config(paths.config, name=name, title=title or name)
+    migrate(paths.database, backups=paths.backups)
+    database = Database(paths.database)
+    project_id = str(uuid.uuid4())
+    with database.write() as session:
+        session.add(Meta(key="project_id", value=project_id))
+    return Project(paths=paths, id=project_id, name=name, database=database)
+
+
+def open_project(root: Path) -> Project:
+    """Open a film, migrating its database when this program is newer.
+
+    Raises:
+        NotFoundError: There is no film in that folder.
+        ConfigError: Its project.toml cannot be read.
+        StorageError: Its database is damaged, or was written by a newer assetforge.
+    """
+    paths = ProjectPaths(root.resolve())
+    if not paths.config.is_file() or not paths.database.is_file():
+        raise NotFoundError(f"There is no film in {root}.", hint="Make one with `assetforge project new NAME`.")
+    config = read_config(paths.config)
+    migrate(paths.database, backups=paths.backups)
+    database = Database(paths.database)
+    with database.read() as session:
+        project_id = session.exec(select(Meta.value).where(Meta.key == "project_id")).one()
+    return Project(paths=paths, id=project_id, name=config.name, database=database)
+
+
+def find_project(name: str = "") -> Path:
+    """The folder of the film that is meant: a name, a path, or the film around the current folder, or the only film there is.
+
+    Raises:
+        NotFoundError: No film fits.
+        UsageError: Several films fit and none was named.
+    """
+    if name:
+        for candidate in (projects_dir() / name, Path(name)):
+            if (candidate / "project.toml").is_file():
+                return candidate
+        raise NotFoundError(f"There is no film named {name!r}.", hint="`assetforge project list` shows what there is.")
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "project.toml").is_file():
+            return folder
+    films = sorted(path.parent for path in projects_dir().glob("*/project.toml"))
+    if len(films) == 1:
+        return films[0]
+    if not films:
+        raise NotFoundError("There is no film yet.", hint="Make one with `assetforge project new NAME`, or run `assetforge demo`.")
+    names = ", ".join(film.name for film in films[:8])
+    raise UsageError(f"There are several films ({names}).", hint="Name one with --project NAME, or run the command inside its folder.")

@@ -1,0 +1,42 @@
+"""The four drawing styles of the toybox world."""
+
+from __future__ import annotations
+
+from PIL import Image, ImageFilter
+
+from assetforge_toybox.drawing import SUPERSAMPLE, Colour, Layer, Style, mix, tint
+
+PAPER: Colour = (250, 246, 232)
+INK: Colour = (30, 24, 40)
+
+
+def _flat_fill(colour: Colour, layer: Layer) -> Colour:
+    return colour
+
+
+def _comic_fill(colour: Colour, layer: Layer) -> Colour:
+    return colour if layer == "subject" else mix(colour, PAPER, 0.62)
+
+
+def _pastel_fill(colour: Colour, layer: Layer) -> Colour:
+    return mix(colour, (255, 250, 250), 0.38 if layer == "subject" else 0.58)
+
+
+def _night_fill(colour: Colour, layer: Layer) -> Colour:
+    if layer == "subject":
+        return tint(colour, (0.82, 0.80, 0.88))
+    red, green, blue = tint(colour, (0.24, 0.30, 0.46))
+    return red + 6, green + 8, blue + 26
+
+
+def _soften(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(1.1 * SUPERSAMPLE))
+
+
+STYLES: dict[str, Style] = {
+    "poster": Style("flat poster", _flat_fill),
+    "comic": Style("comic drawing", _comic_fill, ink=INK, line={"subject": 1.5, "place": 0.8}),
+    "pastel": Style("soft pastel", _pastel_fill, finish=_soften),
+    "night": Style("night painting", _night_fill, night=True),
+}
+"""The styles by their short names; `Style.name` is the phrase that captions use."""
