@@ -1,0 +1,5 @@
+"""``python -m assetforge``."""
+
+from assetforge.cli import main
+
+main()

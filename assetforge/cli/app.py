@@ -1,0 +1,78 @@
+"""Dispatch: find the command, import its module alone, turn errors into one clear sentence and an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from assetforge import __version__
+from assetforge.cli.commands import COMMANDS, GLOBAL_OPTIONS, overview
+from assetforge.cli.exit_codes import ExitCode, exit_code_of
+from assetforge.cli.global_options import take_global_options
+from assetforge.cli.output import report_error
+from assetforge.errors import AssetForgeError, UsageError
+
+__all__ = ["build_app", "run"]
+
+
+def build_app(*, plugins: bool = False) -> App:
+    """The command tree; modules of commands are imported when they are called.
+
+    Args:
+        plugins: Add the commands of plugins, which loads the plugins.
+    """
+    app = App(name="assetforge", help="Continuous integration for a film's LoRAs.", version=__version__, help_format="plaintext", help_epilogue=GLOBAL_OPTIONS)
+    for entry in COMMANDS:
+        app.command(entry.load, name=entry.name, help=entry.help)
+    if plugins:
+        from assetforge.cli.plugin_commands import add_plugin_commands
+
+        add_plugin_commands(app)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: Words after the program's name.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        words = take_global_options(arguments)
+        if not words or words[0] in ("--help", "-h"):
+            sys.stdout.write(overview())
+            return ExitCode.OK
+        known = {entry.name for entry in COMMANDS}
+        app = build_app(plugins=words[0] not in known)
+        outcome = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else ExitCode.OK
+    except CycloptsError as error:
+        report_error(UsageError(_first_sentence(error), hint=f"See `assetforge {' '.join(_command_words(arguments))} --help`."))
+        return ExitCode.USAGE
+    except AssetForgeError as error:
+        report_error(error)
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Jobs that were started go on; `assetforge jobs list` shows them.\n")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nobody is left to tell.
+        sys.stderr.close()
+        return ExitCode.OK
+
+
+def _first_sentence(error: CycloptsError) -> str:
+    return " ".join(str(error).split())
+
+
+def _command_words(arguments: Sequence[str]) -> list[str]:
+    words: list[str] = []
+    for word in arguments[:2]:
+        if word.startswith("-"):
+            break
+        words.append(word)
+    return words[:2] if words and words[0] in {entry.name for entry in COMMANDS} else []

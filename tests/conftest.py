@@ -1,0 +1,46 @@
+"""Fixtures of the whole suite: an own home per test, a fresh film, small real pictures."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from assetforge.services.projects import Project, create_project
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything per user goes into the test's own folder."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    films = tmp_path / "projects"
+    films.mkdir()
+    monkeypatch.setenv("ASSETFORGE_HOME", str(folder))
+    monkeypatch.setenv("ASSETFORGE_PROJECTS", str(films))
+    monkeypatch.delenv("ASSETFORGE_PROJECT", raising=False)
+    monkeypatch.delenv("ASSETFORGE_PLUGINS", raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return folder
+
+
+@pytest.fixture
+def project(home: Path) -> Iterator[Project]:
+    """A fresh opened film named ``film``."""
+    with create_project("film") as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_png() -> Callable[..., Path]:
+    """A function ``make_png(path, seed=0, size=(64, 48))`` that writes a real, textured picture, different for every seed."""
+
+    def write(path: Path, seed: int = 0, size: tuple[int, int] = (64, 48)) -> Path:
+        rng = np.random.default_rng(seed)
+        coarse = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(coarse).resize(size, Pillow.Resampling.BICUBIC).save(path, format="PNG")
+        return path
+
+    return write
