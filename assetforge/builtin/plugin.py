@@ -1,0 +1,28 @@
+"""The builtin plugin: registers everything in this package. Imports specs only; the code behind them is loaded where it runs."""
+
+from collections.abc import Sequence
+
+from assetforge.api import hookimpl
+from assetforge.api.specs import AssetTypeSpec
+
+__all__ = ["register_asset_types"]
+
+requires_api = 1
+
+
+@hookimpl
+def register_asset_types() -> Sequence[AssetTypeSpec]:
+    """The three kinds of assets that every film has."""
+    return [
+        AssetTypeSpec(
+            name="character",
+            title="Character",
+            folder="characters",
+            class_word="person",
+            summary="A person or creature.",
+        ),
+        AssetTypeSpec(name="prop", title="Prop", folder="props", class_word="object", summary="A thing that recurs."),
+        AssetTypeSpec(
+            name="style", title="Style", folder="styles", class_word="style", summary="The look of the pictures."
+        ),
+    ]
