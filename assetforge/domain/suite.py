@@ -1,0 +1,227 @@
+"""Suites: what is rendered to judge a version, and the cells that follow from it for one asset.
+
+Everything here is a pure function of its arguments: the same suite and asset give the same cells in the same order on every machine.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from assetforge.api.job import Cell, RenderSettings
+from assetforge.api.specs import SuiteSpec
+from assetforge.domain.canonical import digest
+
+__all__ = [
+    "BLEED_PREFIX",
+    "CORE_PREFIX",
+    "BlockDefinition",
+    "SuiteDefinition",
+    "control_cells",
+    "control_index",
+    "expand",
+    "plan_digest",
+]
+
+BLEED_PREFIX = "bleed"
+"""Blocks whose name starts so wear the LoRA without its trigger: they should look like the bare base."""
+
+CORE_PREFIX = "core"
+"""Blocks whose name starts so ask whether the asset looks right."""
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDERS = ("trigger", "class")
+_NAME = r"^[a-z0-9][a-z0-9-]*$"
+
+
+class BlockDefinition(BaseModel):
+    """One block: every prompt with every seed at every strength; see :class:`assetforge.api.specs.SuiteBlock`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=_NAME)
+    prompts: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    strengths: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+    negative: str = ""
+
+    @field_validator("prompts", "negative")
+    @classmethod
+    def _known_placeholders(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
+        for prompt in (value,) if isinstance(value, str) else value:
+            for name in _PLACEHOLDER.findall(prompt):
+                if name not in _PLACEHOLDERS:
+                    raise ValueError(f"{{{name}}} in {prompt!r} is not a placeholder; {{trigger}} and {{class}} are")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _usable_seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 0 <= seed < 2**32 for seed in value):
+            raise ValueError("seeds lie between 0 and 4294967295")
+        return value
+
+    @field_validator("strengths")
+    @classmethod
+    def _usable_strengths(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not -4.0 <= strength <= 4.0 for strength in value):
+            raise ValueError("strengths lie between -4 and 4")
+        return value
+
+    @model_validator(mode="after")
+    def _no_doubles(self) -> "BlockDefinition":
+        for what in ("prompts", "seeds", "strengths"):
+            values = getattr(self, what)
+            if len(set(values)) != len(values):
+                raise ValueError(f"block {self.name!r} names one of its {what} twice")
+        return self
+
+
+class SuiteDefinition(BaseModel):
+    """A suite as it is stored and digested; the same fields as :class:`assetforge.api.specs.SuiteSpec`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=_NAME)
+    title: str = ""
+    summary: str = ""
+    family: str = Field(min_length=1)
+    asset_types: tuple[str, ...] = Field(min_length=1)
+    blocks: tuple[BlockDefinition, ...] = Field(min_length=1)
+    steps: int = Field(default=30, ge=1, le=1000)
+    cfg: float = Field(default=7.0, ge=0.0, le=50.0)
+    width: int = Field(default=512, ge=8, le=8192)
+    height: int = Field(default=512, ge=8, le=8192)
+    sampler: str = "ddim"
+
+    @model_validator(mode="after")
+    def _one_block_a_name(self) -> "SuiteDefinition":
+        names = [block.name for block in self.blocks]
+        if len(set(names)) != len(names):
+            raise ValueError("two blocks have the same name")
+        return self
+
+    @classmethod
+    def from_spec(cls, spec: SuiteSpec) -> "SuiteDefinition":
+        """The definition of a plugin's suite.
+
+        Raises:
+            pydantic.ValidationError: The plugin's suite breaks a rule that users' suites keep as well.
+        """
+        return cls(
+            name=spec.name,
+            title=spec.title,
+            summary=spec.summary,
+            family=spec.family,
+            asset_types=tuple(spec.asset_types),
+            blocks=tuple(
+                BlockDefinition(
+                    name=block.name,
+                    prompts=tuple(block.prompts),
+                    seeds=tuple(block.seeds),
+                    strengths=tuple(block.strengths),
+                    negative=block.negative,
+                )
+                for block in spec.blocks
+            ),
+            steps=spec.steps,
+            cfg=spec.cfg,
+            width=spec.width,
+            height=spec.height,
+            sampler=spec.sampler,
+        )
+
+    @property
+    def settings(self) -> RenderSettings:
+        """What all cells share."""
+        return RenderSettings(
+            steps=self.steps, cfg=self.cfg, width=self.width, height=self.height, sampler=self.sampler
+        )
+
+    @property
+    def digest(self) -> str:
+        """Digest over what changes pictures or their grouping; a new title or asset type keeps it."""
+        return digest(self.model_dump(mode="json", exclude={"name", "title", "summary", "asset_types"}))
+
+    @property
+    def cell_count(self) -> int:
+        """How many pictures one version needs."""
+        return sum(len(block.prompts) * len(block.seeds) * len(block.strengths) for block in self.blocks)
+
+
+def expand(suite: SuiteDefinition, *, trigger: str, class_word: str) -> tuple[Cell, ...]:
+    """The cells of a suite for one asset, in the order block, prompt, seed, strength; ``index`` counts from 0."""
+    cells: list[Cell] = []
+    for block in suite.blocks:
+        for template in block.prompts:
+            prompt = _fill(template, trigger, class_word)
+            negative = _fill(block.negative, trigger, class_word)
+            for seed in block.seeds:
+                for strength in block.strengths:
+                    cells.append(
+                        Cell(
+                            index=len(cells),
+                            block=block.name,
+                            prompt=prompt,
+                            negative=negative,
+                            seed=seed,
+                            strength=strength,
+                        )
+                    )
+    return tuple(cells)
+
+
+def _fill(template: str, trigger: str, class_word: str) -> str:
+    values = {"trigger": trigger, "class": class_word}
+    filled = _PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group(0)), template)
+    return filled if trigger and class_word else " ".join(filled.split())
+
+
+def control_cells(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The same pictures without any LoRA: strength 0, one for each (prompt, negative, seed), under the index of the first cell that has it."""
+    wanted = set(control_index(cells).values())
+    return tuple(cell.model_copy(update={"strength": 0.0}) for cell in cells if cell.index in wanted)
+
+
+def control_index(cells: Sequence[Cell]) -> dict[int, int]:
+    """For each cell's index, the index of its base control."""
+    first: dict[tuple[str, str, int], int] = {}
+    return {cell.index: first.setdefault((cell.prompt, cell.negative, cell.seed), cell.index) for cell in cells}
+
+
+def plan_digest(
+    *,
+    weights: str,
+    suite_digest: str,
+    cells: Sequence[Cell],
+    base_digest: str,
+    engine: Mapping[str, Any],
+    params: Mapping[str, Any],
+    executor: str,
+    device: str,
+) -> str:
+    """Identity of an evaluation: same digest, same pictures, so it is rendered once.
+
+    Args:
+        weights: Hash of the LoRA file; empty for the base control.
+        suite_digest: :attr:`SuiteDefinition.digest`.
+        cells: The expanded cells.
+        base_digest: Digest of the base model's files.
+        engine: The renderer: name, version, plugin, plugin version.
+        params: Its validated parameters in JSON mode.
+        executor: Name of the executor.
+        device: Device class that was asked for, such as ``cpu`` or ``auto``.
+    """
+    return digest(
+        {
+            "schema": "assetforge/plan/1",
+            "weights": weights,
+            "suite": suite_digest,
+            "cells": [cell.model_dump(mode="json") for cell in cells],
+            "base": base_digest,
+            "engine": dict(engine),
+            "params": dict(params),
+            "where": [executor, device],
+        }
+    )
