@@ -132,7 +132,7 @@ class Registry:
         """Every spec of that class, builtin first, then in the order of plugins."""
         return list(cast("dict[str, Registered[S]]", self._shelves.get(spec_type, {})).values())
 
-    def publish(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         """Tell every plugin that listens. A plugin that fails is recorded and changes nothing."""
         for plugin in self._plugins:
             if plugin.state == "active" and "on_event" in plugin.hooks:
