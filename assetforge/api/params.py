@@ -35,4 +35,6 @@ def param(
         advanced: Hidden until the user asks for everything.
         **bounds: Passed to :func:`pydantic.Field`: ``ge``, ``gt``, ``le``, ``lt``, ``pattern`` ...
     """
-    return Field(default, description=help, json_schema_extra={"unit": unit, "group": group, "advanced": advanced}, **bounds)
+    return Field(
+        default, description=help, json_schema_extra={"unit": unit, "group": group, "advanced": advanced}, **bounds
+    )

@@ -21,7 +21,13 @@ def build_app(*, plugins: bool = False) -> App:
     Args:
         plugins: Add the commands of plugins, which loads the plugins.
     """
-    app = App(name="assetforge", help="Continuous integration for a film's LoRAs.", version=__version__, help_format="plaintext", help_epilogue=GLOBAL_OPTIONS)
+    app = App(
+        name="assetforge",
+        help="Continuous integration for a film's LoRAs.",
+        version=__version__,
+        help_format="plaintext",
+        help_epilogue=GLOBAL_OPTIONS,
+    )
     for entry in COMMANDS:
         app.command(entry.load, name=entry.name, help=entry.help)
     if plugins:
@@ -51,7 +57,9 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else ExitCode.OK
     except CycloptsError as error:
-        report_error(UsageError(_first_sentence(error), hint=f"See `assetforge {' '.join(_command_words(arguments))} --help`."))
+        report_error(
+            UsageError(_first_sentence(error), hint=f"See `assetforge {' '.join(_command_words(arguments))} --help`.")
+        )
         return ExitCode.USAGE
     except AssetForgeError as error:
         report_error(error)

@@ -33,7 +33,9 @@ COMMANDS = (
     CommandEntry("ref", "assetforge.cli.ref:app", "References: add, list, show, exclude, restore.", _FILM),
     CommandEntry("caption", "assetforge.cli.caption:app", "Captions: set, list.", _FILM),
     CommandEntry("dataset", "assetforge.cli.dataset:app", "Dataset versions: freeze, list, show, diff, export.", _FILM),
-    CommandEntry("train", "assetforge.cli.train:train", "Train a LoRA of an asset on its newest dataset version.", _TRAIN),
+    CommandEntry(
+        "train", "assetforge.cli.train:train", "Train a LoRA of an asset on its newest dataset version.", _TRAIN
+    ),
     CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, logs, cancel, resume.", _TRAIN),
     CommandEntry("recipe", "assetforge.cli.recipe:app", "Recipes: list, show.", _TRAIN),
     CommandEntry("work", "assetforge.cli.work:work", "Run the queue of a film.", _TRAIN),
@@ -41,7 +43,12 @@ COMMANDS = (
     CommandEntry("version", "assetforge.cli.version:app", "LoRA versions: list, show, publish, import.", _REVIEW),
     CommandEntry("suite", "assetforge.cli.suite:app", "Regression suites: list, show, add.", _REVIEW),
     CommandEntry("render", "assetforge.cli.render:render", "Render a version through a suite.", _REVIEW),
-    CommandEntry("compare", "assetforge.cli.compare:compare", "Compare a version with its baseline and write a contact sheet.", _REVIEW),
+    CommandEntry(
+        "compare",
+        "assetforge.cli.compare:compare",
+        "Compare a version with its baseline and write a contact sheet.",
+        _REVIEW,
+    ),
     CommandEntry("approve", "assetforge.cli.review:approve", "Approve a version, with a reason.", _REVIEW),
     CommandEntry("reject", "assetforge.cli.review:reject", "Reject a version, with a reason.", _REVIEW),
     CommandEntry("alias", "assetforge.cli.alias:app", "Movable names of versions: set, log.", _REVIEW),
@@ -51,7 +58,9 @@ COMMANDS = (
     CommandEntry("restore", "assetforge.cli.backup:restore", "Make a film from a backup, verified.", _KEEP),
     CommandEntry("doctor", "assetforge.cli.doctor:doctor", "Check the installation, the plugins and the film.", _KEEP),
     CommandEntry("plugin", "assetforge.cli.plugin:app", "Plugins: list, trust, disable, enable.", _KEEP),
-    CommandEntry("completion", "assetforge.cli.completion:completion", "Print the completion script of a shell.", _KEEP),
+    CommandEntry(
+        "completion", "assetforge.cli.completion:completion", "Print the completion script of a shell.", _KEEP
+    ),
 )
 
 GLOBAL_OPTIONS = """\
@@ -71,5 +80,7 @@ def overview() -> str:
         lines += [f"  {entry.name:<11} {entry.help}" for entry in COMMANDS if entry.group == group]
         lines.append("")
     lines.append(GLOBAL_OPTIONS)
-    lines.append("New here? `assetforge demo` makes a small film and takes it through the whole loop. Plugins may add commands: `assetforge plugin list`.\n")
+    lines.append(
+        "New here? `assetforge demo` makes a small film and takes it through the whole loop. Plugins may add commands: `assetforge plugin list`.\n"
+    )
     return "\n".join(lines)

@@ -32,7 +32,10 @@ def emit(name: str, data: Mapping[str, Any], text: Callable[[], None]) -> None:
     """
     if current_options().json:
         document = {"schema": f"assetforge/{name}/1", **data}
-        sys.stdout.write(json.dumps(document, default=_jsonable, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None) + "\n")
+        sys.stdout.write(
+            json.dumps(document, default=_jsonable, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+            + "\n"
+        )
     else:
         text()
 
@@ -99,7 +102,13 @@ def _bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(label, total=None, note="")
         yield lambda done, total, note="": shown.update(task, completed=done, total=total or None, note=note)
@@ -131,7 +140,9 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} Nobody can be asked here.", hint="Repeat with --yes, or look first with --dry-run.")
+        raise UsageError(
+            f"{question} Nobody can be asked here.", hint="Repeat with --yes, or look first with --dry-run."
+        )
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -141,7 +152,17 @@ def confirm(question: str, *, yes: bool) -> None:
 def report_error(error: AssetForgeError) -> None:
     """Say what went wrong: on stderr for people, and with ``--json`` as a document on stdout."""
     if current_options().json:
-        sys.stdout.write(json.dumps({"schema": "assetforge/error/1", "error": type(error).__name__, "message": error.message, "hint": error.hint}) + "\n")
+        sys.stdout.write(
+            json.dumps(
+                {
+                    "schema": "assetforge/error/1",
+                    "error": type(error).__name__,
+                    "message": error.message,
+                    "hint": error.hint,
+                }
+            )
+            + "\n"
+        )
     sys.stderr.write(f"assetforge: {error.message}\n")
     if error.hint:
         sys.stderr.write(f"  {error.hint}\n")
@@ -151,7 +172,9 @@ def _console() -> "Console":
     from rich.console import Console
 
     # Piped output is for programs: never wrapped, never coloured.
-    return Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False)
+    return Console(
+        soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False
+    )
 
 
 def _cell(value: Any) -> str:

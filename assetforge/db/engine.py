@@ -86,10 +86,16 @@ def _translated(path: Path) -> Iterator[None]:
         reason = str(error.orig)
         if "locked" in reason or "busy" in reason:
             raise BusyError(
-                f"Another process kept {path} locked for more than {BUSY_TIMEOUT_MS // 1000} s.", hint="Try again; `assetforge jobs list` shows what is running."
+                f"Another process kept {path} locked for more than {BUSY_TIMEOUT_MS // 1000} s.",
+                hint="Try again; `assetforge jobs list` shows what is running.",
             ) from error
         if "full" in reason:
-            raise StorageError(f"The disk is full; {path} could not be written.", hint="Free some space and repeat the command; nothing was changed.") from error
+            raise StorageError(
+                f"The disk is full; {path} could not be written.",
+                hint="Free some space and repeat the command; nothing was changed.",
+            ) from error
         if "readonly" in reason or "unable to open" in reason:
-            raise StorageError(f"{path} cannot be opened for writing ({reason}).", hint="Check the permissions of the project folder.") from error
+            raise StorageError(
+                f"{path} cannot be opened for writing ({reason}).", hint="Check the permissions of the project folder."
+            ) from error
         raise

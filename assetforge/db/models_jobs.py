@@ -27,7 +27,12 @@ class Job(SQLModel, table=True):
         one_of("state", JOB_STATES),
         one_of("kind", JOB_KINDS),
         Index("ix_job_queue", "state", "priority", "id"),
-        Index("uq_job_dedupe_key_open", "dedupe_key", unique=True, sqlite_where=text("dedupe_key != '' AND state IN ('queued','staging','running','collecting')")),
+        Index(
+            "uq_job_dedupe_key_open",
+            "dedupe_key",
+            unique=True,
+            sqlite_where=text("dedupe_key != '' AND state IN ('queued','staging','running','collecting')"),
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)

@@ -139,6 +139,11 @@ def find_project(name: str = "") -> Path:
     if len(films) == 1:
         return films[0]
     if not films:
-        raise NotFoundError("There is no film yet.", hint="Make one with `assetforge project new NAME`, or run `assetforge demo`.")
+        raise NotFoundError(
+            "There is no film yet.", hint="Make one with `assetforge project new NAME`, or run `assetforge demo`."
+        )
     names = ", ".join(film.name for film in films[:8])
-    raise UsageError(f"There are several films ({names}).", hint="Name one with --project NAME, or run the command inside its folder.")
+    raise UsageError(
+        f"There are several films ({names}).",
+        hint="Name one with --project NAME, or run the command inside its folder.",
+    )
