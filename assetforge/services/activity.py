@@ -47,4 +47,4 @@ def publish(project: Project, event: Event) -> None:
         project: The film; the event names it, whatever folder it said before.
         event: What happened.
     """
-    get_registry().publish(dataclasses.replace(event, project=project.root))
+    get_registry().notify(dataclasses.replace(event, project=project.root))
