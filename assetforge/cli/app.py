@@ -1,5 +1,6 @@
 """Dispatch: find the command, import its module alone, turn errors into one clear sentence and an exit code."""
 
+import difflib
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from assetforge.cli.output import report_error
 from assetforge.errors import AssetForgeError, UsageError
 
 __all__ = ["build_app", "run"]
+
+_BUILTIN = {entry.name for entry in COMMANDS}
 
 
 def build_app(*, plugins: bool = False) -> App:
@@ -51,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
         if not words or words[0] in ("--help", "-h"):
             sys.stdout.write(overview())
             return ExitCode.OK
-        known = {entry.name for entry in COMMANDS}
-        app = build_app(plugins=words[0] not in known)
+        app = build_app(plugins=words[0] not in _BUILTIN)
+        _check_known(app, words[0])
         outcome = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else ExitCode.OK
@@ -73,6 +76,15 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.OK
 
 
+def _check_known(app: App, word: str) -> None:
+    """An unknown command is answered here: the parser would import every command to compose its own message."""
+    names = [name for name in app if not name.startswith("-")]
+    if word not in names and not word.startswith("-"):
+        near = difflib.get_close_matches(word, names, n=1)
+        meant = f"Did you mean `assetforge {near[0]}`?" if near else "`assetforge --help` lists the commands."
+        raise UsageError(f"There is no command {word!r}.", hint=meant)
+
+
 def _first_sentence(error: CycloptsError) -> str:
     return " ".join(str(error).split())
 
@@ -83,4 +95,4 @@ def _command_words(arguments: Sequence[str]) -> list[str]:
         if word.startswith("-"):
             break
         words.append(word)
-    return words[:2] if words and words[0] in {entry.name for entry in COMMANDS} else []
+    return words if words and words[0] in _BUILTIN else []
