@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from assetforge.cli.global_options import current_options
 from assetforge.errors import AssetForgeError, UsageError
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["confirm", "emit", "facts", "plain", "progress", "report_error", "say", "table"]
 
 _LINE_EVERY_S = 5.0
+
+
+class Update(Protocol):
+    """Says how far something is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``total`` is 0 while it is unknown."""
 
 
 def emit(name: str, data: Mapping[str, Any], text: Callable[[], None]) -> None:
@@ -84,21 +91,25 @@ def facts(pairs: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int, str], None]]:
+def progress(label: str) -> Iterator[Update]:
     """Show progress on stderr: a bar on a terminal, else a line every few seconds; nothing with ``--quiet``.
 
     Yields:
         A function ``update(done, total, note)``.
     """
     if current_options().quiet:
-        yield lambda _done, _total, _note="": None
+        yield _silence
     elif sys.stderr.isatty() and "NO_COLOR" not in os.environ:
         yield from _bar(label)
     else:
         yield _line_printer(label)
 
 
-def _bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
+def _silence(done: int, total: int, note: str = "") -> None:
+    """Progress for nobody."""
+
+
+def _bar(label: str) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -111,10 +122,14 @@ def _bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
         task = shown.add_task(label, total=None, note="")
-        yield lambda done, total, note="": shown.update(task, completed=done, total=total or None, note=note)
+
+        def update(done: int, total: int, note: str = "") -> None:
+            shown.update(task, completed=done, total=total or None, note=note)
+
+        yield update
 
 
-def _line_printer(label: str) -> Callable[[int, int, str], None]:
+def _line_printer(label: str) -> Update:
     last = time.monotonic()
 
     def update(done: int, total: int, note: str = "") -> None:

@@ -17,7 +17,8 @@ def add_plugin_commands(app: App) -> None:
     """Add every plugin command under its words; a plugin cannot replace a command of assetforge."""
     builtin = {entry.name for entry in COMMANDS}
     groups: dict[tuple[str, ...], App] = {(): app}
-    for spec in get_registry().commands():
+    for registered in get_registry().commands():
+        spec = registered.spec
         if spec.path[0] not in builtin:
             _parent(groups, spec).command(spec.load, name=spec.path[-1], help=spec.help)
 

@@ -298,7 +298,7 @@ def _register_weights(
                 continue
             session.add(
                 Version(
-                    asset_id=asset.id,
+                    asset_id=_id(asset.id),
                     number=number,
                     run_id=run.id,
                     parent_id=parent.id if parent else None,
