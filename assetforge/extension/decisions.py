@@ -4,17 +4,18 @@ Kept per user, never in the film, in ``plugins.json`` of the user's data folder:
 """
 
 import json
-import os
-import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from assetforge.errors import ConfigError
 from assetforge.paths import user_data_dir
+from assetforge.store.durable import locked, write_atomic
 
-__all__ = ["Decisions", "Trust", "decisions_file", "read_decisions", "write_decisions"]
+__all__ = ["Decisions", "Trust", "change_decisions", "decisions_file", "read_decisions"]
 
 
 def decisions_file() -> Path:
@@ -77,20 +78,19 @@ def read_decisions() -> Decisions:
         ) from error
 
 
-def write_decisions(decisions: Decisions) -> None:
-    """Replace the file in one step."""
+@contextmanager
+def change_decisions() -> Iterator[Decisions]:
+    """Read the decisions, let the caller change them, and replace the file in one step; other processes wait.
+
+    Raises:
+        ConfigError: The file is damaged; it is left as it is.
+        StorageError: The file cannot be written.
+    """
     file = decisions_file()
     file.parent.mkdir(parents=True, exist_ok=True)
-    data = {
-        "disabled": sorted(decisions.disabled),
-        "trusted": {
-            path: {"content_hash": given.content_hash, "at": given.at}
-            for path, given in sorted(decisions.trusted.items())
-        },
-    }
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix="plugins-", suffix=".tmp")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(data, stream, indent=2)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(temporary).replace(file)
+    with locked(file.with_suffix(".lock")):
+        decisions = read_decisions()
+        yield decisions
+        trusted = {path: asdict(given) for path, given in sorted(decisions.trusted.items())}
+        document = {"disabled": sorted(decisions.disabled), "trusted": trusted}
+        write_atomic(file, json.dumps(document, indent=2).encode())

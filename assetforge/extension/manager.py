@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -18,15 +19,26 @@ from typing import Any, Literal
 import pluggy
 
 from assetforge.api import API_VERSION, HookSpecs
-from assetforge.errors import PluginError
+from assetforge.errors import ConfigError, PluginError
 from assetforge.extension.bounded import Outcome, run_bounded
 from assetforge.extension.discovery import Candidate
 from assetforge.extension.kinds import COLLECTING_HOOKS, ENGINE_KINDS, AnySpec, spec_problems
 
-__all__ = ["HEAVY_MODULES", "LIMIT_S", "SLOW_S", "LoadedPlugin", "PluginFailure", "PluginLoader", "strict_plugins"]
+__all__ = [
+    "HEAVY_MODULES",
+    "LIMIT_S",
+    "SLOW_S",
+    "LoadedPlugin",
+    "PluginFailure",
+    "PluginLoader",
+    "Stage",
+    "import_target",
+    "strict_plugins",
+]
 
 LIMIT_S = 10.0
-"""Longest time, in seconds, that an import, all registering hooks of a plugin, or one event may take."""
+"""Longest time, in seconds, that an import, all registering hooks of a plugin, or one event may take, unless ``ASSETFORGE_PLUGIN_TIMEOUT`` says
+otherwise (a cold network drive can need longer)."""
 
 SLOW_S = 1.0
 """From this time on, in seconds, a plugin is named as slow."""
@@ -97,6 +109,25 @@ def strict_plugins() -> bool:
     return os.environ.get("ASSETFORGE_STRICT_PLUGINS", "") not in {"", "0"}
 
 
+def time_limit_s() -> float:
+    """:data:`LIMIT_S`, or ``ASSETFORGE_PLUGIN_TIMEOUT``.
+
+    Raises:
+        ConfigError: The variable is not a positive number of seconds.
+    """
+    value = os.environ.get("ASSETFORGE_PLUGIN_TIMEOUT", "")
+    try:
+        limit = float(value or LIMIT_S)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < threading.TIMEOUT_MAX:
+        raise ConfigError(
+            f"ASSETFORGE_PLUGIN_TIMEOUT={value!r} is not a number of seconds.",
+            hint="Set it to a number such as 30, or unset it.",
+        )
+    return limit
+
+
 class PluginLoader:
     """Loads candidates and keeps what became of them.
 
@@ -106,6 +137,7 @@ class PluginLoader:
 
     def __init__(self) -> None:
         self.failures: list[PluginFailure] = []
+        self._limit_s = time_limit_s()
         self._pluggy = pluggy.PluginManager("assetforge")
         self._pluggy.add_hookspecs(HookSpecs)
 
@@ -157,7 +189,7 @@ class PluginLoader:
         for impl in self._pluggy.hook.on_event.get_hookimpls():
             if impl.plugin is not plugin:
                 continue
-            outcome = run_bounded(lambda: _call(impl, {"event": event}), LIMIT_S, f"event {candidate.name}")  # noqa: B023 - awaited here
+            outcome = run_bounded(lambda: _call(impl, {"event": event}), self._limit_s, f"event {candidate.name}")  # noqa: B023 - awaited here
             if outcome.reason:
                 self.fail(candidate, "event", f"on_event: {outcome.reason}", outcome.trace, outcome.error)
             elif outcome.seconds > SLOW_S:
@@ -165,7 +197,7 @@ class PluginLoader:
 
     def _import(self, loaded: LoadedPlugin, importer: Callable[[], Any]) -> object:
         heavy_before = {name for name in HEAVY_MODULES if name in sys.modules}
-        outcome = run_bounded(importer, LIMIT_S, f"import {loaded.candidate.name}")
+        outcome = run_bounded(importer, self._limit_s, f"import {loaded.candidate.name}")
         loaded.import_s = outcome.seconds
         if outcome.reason:
             raise _Quarantine("import", outcome.reason, outcome.trace, outcome.error)
@@ -235,7 +267,7 @@ class PluginLoader:
                 )
             return values
 
-        outcome: Outcome = run_bounded(collect, LIMIT_S, f"hooks {loaded.candidate.name}")
+        outcome: Outcome = run_bounded(collect, self._limit_s, f"hooks {loaded.candidate.name}")
         loaded.hooks_s = outcome.seconds
         if outcome.reason:
             raise _Quarantine(

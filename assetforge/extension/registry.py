@@ -15,9 +15,9 @@ from assetforge.errors import NotFoundError, PluginError
 from assetforge.extension.decisions import read_decisions
 from assetforge.extension.discovery import Candidate, installed_plugins, selected_names
 from assetforge.extension.kinds import AnySpec, kind_title, spec_name
-from assetforge.extension.manager import LoadedPlugin, PluginFailure, PluginLoader, import_target
+from assetforge.extension.manager import LoadedPlugin, PluginFailure, PluginLoader, Stage, import_target
 
-__all__ = ["Registered", "Registry", "get_registry", "load", "reset_registry"]
+__all__ = ["Registered", "Registry", "get_registry", "load", "load_registry", "reset_registry"]
 
 S = TypeVar("S", bound=AnySpec)
 S_co = TypeVar("S_co", bound=AnySpec, covariant=True)
@@ -59,8 +59,8 @@ def _all(spec_type: type[S]) -> "Callable[[Registry], list[Registered[S]]]":
 class Registry:
     """Specs of all plugins that work, and what went wrong with the others."""
 
-    def __init__(self, loader: PluginLoader | None = None) -> None:
-        self._loader = loader or PluginLoader()
+    def __init__(self) -> None:
+        self._loader = PluginLoader()
         self._plugins: list[LoadedPlugin] = []
         self._shelves: dict[type[Any], dict[str, Registered[Any]]] = {}
         self._contested: dict[tuple[type[Any], str], list[LoadedPlugin]] = {}
@@ -81,6 +81,14 @@ class Registry:
         for given in plugin.specs.values():
             for spec in given:
                 self._add_spec(plugin, spec)
+
+    def load(self, candidate: Candidate, importer: Callable[[], Any] | None = None) -> None:
+        """Load a plugin and take in its specs; see :meth:`PluginLoader.load`."""
+        self.add(self._loader.load(candidate, importer))
+
+    def fail(self, candidate: Candidate, stage: Stage, reason: str) -> None:
+        """Record a failure of a plugin that was not loaded; see :meth:`PluginLoader.fail`."""
+        self._loader.fail(candidate, stage, reason)
 
     def _add_spec(self, plugin: LoadedPlugin, spec: AnySpec) -> None:
         spec_type, name = type(spec), spec_name(spec)
@@ -182,29 +190,26 @@ def load_registry() -> Registry:
         ConfigError: The user's decisions about plugins cannot be read.
         PluginError: A plugin failed and ``ASSETFORGE_STRICT_PLUGINS=1``.
     """
-    loader = PluginLoader()
-    registry = Registry(loader)
+    registry = Registry()
     disabled, selected = read_decisions().disabled, selected_names()
     candidates = installed_plugins()
     for candidate in candidates:
         twins = [other for other in candidates if other.name == candidate.name]
         if candidate.source == "builtin":
-            registry.add(loader.load(candidate))
+            registry.load(candidate)
         elif candidate.name in disabled:
             registry.add(LoadedPlugin(candidate, state="disabled"))
         elif selected is not None and candidate.name not in selected:
             registry.add(LoadedPlugin(candidate, state="skipped"))
         elif len(twins) > 1:
-            _refuse_twin(registry, loader, candidate, twins)
+            owners = " and ".join(twin.owner for twin in twins)
+            registry.add(LoadedPlugin(candidate, state="quarantined"))
+            registry.fail(
+                candidate, "discover", f"two plugins have one name: {owners}; neither is used; uninstall one of them"
+            )
         else:
-            registry.add(loader.load(candidate))
+            registry.load(candidate)
     return registry
-
-
-def _refuse_twin(registry: Registry, loader: PluginLoader, candidate: Candidate, twins: list[Candidate]) -> None:
-    registry.add(LoadedPlugin(candidate, state="quarantined"))
-    owners = " and ".join(twin.owner for twin in twins)
-    loader.fail(candidate, "discover", f"two plugins have one name: {owners}; neither is used; uninstall one of them")
 
 
 _lock = threading.Lock()

@@ -1,0 +1,3 @@
+"""A plugin that raises what a person's Ctrl-C raises."""
+
+raise KeyboardInterrupt
