@@ -63,12 +63,17 @@ def revision_of(database: Path) -> str:
     if not database.is_file() or database.stat().st_size == 0:
         return ""
     try:
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_S)) as connection:
+        with closing(
+            sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_S)
+        ) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
                 return ""
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
-        raise StorageError(f"{database} cannot be read: {error}.", hint="Restore a copy from .assetforge/backups with `assetforge restore`.") from error
+        raise StorageError(
+            f"{database} cannot be read: {error}.",
+            hint="Restore a copy from .assetforge/backups with `assetforge restore`.",
+        ) from error
     return str(row[0]) if row else ""
 
 
@@ -82,7 +87,10 @@ def copy_database(database: Path, destination: Path) -> None:
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)
-        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_S)) as source, closing(sqlite3.connect(partial)) as target:
+        with (
+            closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_S)) as source,
+            closing(sqlite3.connect(partial)) as target,
+        ):
             source.backup(target)
             # The copy must be one file that opens anywhere, a read-only folder included.
             target.execute("PRAGMA journal_mode=DELETE")
@@ -90,7 +98,9 @@ def copy_database(database: Path, destination: Path) -> None:
         sync_folder(destination.parent)
     except (sqlite3.Error, OSError) as error:
         partial.unlink(missing_ok=True)
-        raise StorageError(f"{database} could not be copied to {destination}: {error}.", hint="Check free space and permissions.") from error
+        raise StorageError(
+            f"{database} could not be copied to {destination}: {error}.", hint="Check free space and permissions."
+        ) from error
 
 
 def alembic_config(database: Path) -> "Config":
@@ -124,4 +134,7 @@ def _upgrade(database: Path, copy: Path | None) -> None:
         command.upgrade(alembic_config(database), "head")
     except Exception as error:
         kept = f" A copy from before lies in {copy}." if copy else ""
-        raise StorageError(f"{database} could not be brought to revision {HEAD}: {error}.{kept}", hint="Nothing was changed; report this with the message.") from error
+        raise StorageError(
+            f"{database} could not be brought to revision {HEAD}: {error}.{kept}",
+            hint="Nothing was changed; report this with the message.",
+        ) from error

@@ -111,7 +111,9 @@ def parse_version(text: str) -> VersionAddress:
     """
     match = _VERSION.match(text)
     if not match:
-        raise UsageError(f"{text!r} does not name a version.", hint="Write it as ASSET/v2, ASSET@approved or ASSET@latest.")
+        raise UsageError(
+            f"{text!r} does not name a version.", hint="Write it as ASSET/v2, ASSET@approved or ASSET@latest."
+        )
     asset = check_name(match["asset"], what="asset")
     if match["number"]:
         return VersionAddress(asset, number=int(match["number"]))
@@ -126,7 +128,9 @@ def parse_dataset(text: str) -> DatasetAddress:
     """
     match = _DATASET.match(text)
     if not match:
-        raise UsageError(f"{text!r} does not name a dataset version.", hint="Write it as ASSET/d3; ASSET alone is the newest one.")
+        raise UsageError(
+            f"{text!r} does not name a dataset version.", hint="Write it as ASSET/d3; ASSET alone is the newest one."
+        )
     return DatasetAddress(check_name(match["asset"], what="asset"), int(match["number"]) if match["number"] else None)
 
 
@@ -138,7 +142,10 @@ def parse_reference(text: str) -> ReferenceAddress:
     """
     match = _REFERENCE.match(text)
     if not match:
-        raise UsageError(f"{text!r} does not name a reference.", hint="Write it as ASSET/ref/3f9a1c, with at least 4 digits of its hash; `assetforge ref list ASSET` shows them.")
+        raise UsageError(
+            f"{text!r} does not name a reference.",
+            hint="Write it as ASSET/ref/3f9a1c, with at least 4 digits of its hash; `assetforge ref list ASSET` shows them.",
+        )
     return ReferenceAddress(check_name(match["asset"], what="asset"), match["digits"])
 
 

@@ -21,7 +21,7 @@ from assetforge.store.durable import storage_error
 
 __all__ = ["AssetInfo", "add_asset", "find_asset", "get_asset", "list_assets", "set_asset"]
 
-_FORBIDDEN_IN_WORDS = set(",{}()[]:<>\"\n\r\t")
+_FORBIDDEN_IN_WORDS = set(',{}()[]:<>"\n\r\t')
 """Characters that captions, prompt templates and other tools' prompt syntax give a meaning to."""
 
 
@@ -106,7 +106,10 @@ def add_asset(
             session.flush()
             record(session, current_actor(), "added", name, type=spec.name)
     except IntegrityError as error:
-        raise UsageError(f"There is an asset named {name!r} in {project.name} already.", hint=f"`assetforge asset show {name}` shows it; choose another name.") from error
+        raise UsageError(
+            f"There is an asset named {name!r} in {project.name} already.",
+            hint=f"`assetforge asset show {name}` shows it; choose another name.",
+        ) from error
     info = _info(project, asset)
     try:
         info.references.mkdir(parents=True, exist_ok=True)
@@ -135,7 +138,13 @@ def find_asset(session: Session, name: str) -> Asset:
     if asset is None:
         names = session.exec(select(Asset.name).order_by(Asset.name)).all()
         close = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else "Add it with `assetforge asset add`." if not names else f"There are: {', '.join(names[:8])}."
+        hint = (
+            f"Did you mean {close[0]!r}?"
+            if close
+            else "Add it with `assetforge asset add`."
+            if not names
+            else f"There are: {', '.join(names[:8])}."
+        )
         raise NotFoundError(f"There is no asset named {name!r}.", hint=hint)
     return asset
 
@@ -198,9 +207,13 @@ def set_asset(
         if value is not None
     }
     if not changes and settings is None and archived is None:
-        raise UsageError(f"Nothing was given to change on {name!r}.", hint="`assetforge asset set --help` lists what can be changed.")
+        raise UsageError(
+            f"Nothing was given to change on {name!r}.", hint="`assetforge asset set --help` lists what can be changed."
+        )
     if changes.get("trigger") == "":
-        raise UsageError("The trigger word cannot be empty.", hint="Choose a short word that the base model does not know.")
+        raise UsageError(
+            "The trigger word cannot be empty.", hint="Choose a short word that the base model does not know."
+        )
     with project.write() as session:
         asset = find_asset(session, name)
         for key, value in changes.items():
@@ -210,7 +223,11 @@ def set_asset(
         if archived is not None:
             asset.archived_at = utc_now() if archived else None
         session.add(asset)
-        noted = {**changes, **({"settings": dict(settings)} if settings is not None else {}), **({"archived": archived} if archived is not None else {})}
+        noted = {
+            **changes,
+            **({"settings": dict(settings)} if settings is not None else {}),
+            **({"archived": archived} if archived is not None else {}),
+        }
         record(session, current_actor(), "changed", name, **noted)
         session.flush()
         return _info(project, asset)
@@ -219,7 +236,10 @@ def set_asset(
 def _check_word(word: str, what: str) -> str:
     word = word.strip()
     if not word.isprintable() or _FORBIDDEN_IN_WORDS & set(word):
-        raise UsageError(f"{word!r} cannot be a {what}.", hint="It stands in captions and prompts: use letters, digits, spaces and hyphens, without brackets, commas or colons.")
+        raise UsageError(
+            f"{word!r} cannot be a {what}.",
+            hint="It stands in captions and prompts: use letters, digits, spaces and hyphens, without brackets, commas or colons.",
+        )
     return word
 
 

@@ -12,7 +12,15 @@ from assetforge.domain.names import check_name
 from assetforge.errors import ConfigError, UsageError
 from assetforge.store.durable import locked, write_atomic
 
-__all__ = ["PluginsConfig", "ProjectConfig", "ProjectDefaults", "config_error", "read_config", "set_value", "write_new_config"]
+__all__ = [
+    "PluginsConfig",
+    "ProjectConfig",
+    "ProjectDefaults",
+    "config_error",
+    "read_config",
+    "set_value",
+    "write_new_config",
+]
 
 _NEW = """\
 # The film {name}. Edit this file by hand as you like; assetforge keeps your comments.
@@ -175,7 +183,9 @@ def config_error(path: Path, model: type[BaseModel], error: ValidationError) -> 
     if first["type"] == "missing":
         return ConfigError(f"{path}: {key!r} is missing{more}.", hint="Add it.")
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return ConfigError(f"{path}: {key!r} cannot be {first['input']!r}: {reason}{more}.", hint="Correct the value in the file.")
+    return ConfigError(
+        f"{path}: {key!r} cannot be {first['input']!r}: {reason}{more}.", hint="Correct the value in the file."
+    )
 
 
 def _keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
@@ -191,7 +201,9 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint="Restore it from a backup, or check its permissions.") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.", hint="Restore it from a backup, or check its permissions."
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}).", hint="Save the file as UTF-8.") from error
 

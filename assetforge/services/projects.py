@@ -1,5 +1,6 @@
 """Films: make one, open one, find the one that is meant."""
 
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from assetforge.db.engine import Database
 from assetforge.db.migrate import migrate
 from assetforge.db.models import Meta
 from assetforge.domain.names import check_name
-from assetforge.errors import NotFoundError, UsageError
+from assetforge.errors import NotFoundError, StorageError, UsageError
 from assetforge.paths import ProjectPaths, projects_dir
 from assetforge.services.project_config import ProjectConfig, read_config, write_new_config
 from assetforge.store.blobs import BlobStore
+from assetforge.store.durable import storage_error
 
 __all__ = ["Project", "create_project", "find_project", "open_project"]
 
@@ -87,18 +89,39 @@ def create_project(name: str, *, folder: Path | None = None, title: str = "") ->
     """
     check_name(name, what="project")
     root = (folder or projects_dir() / name).resolve()
-    if root.exists() and any(root.iterdir()):
-        raise UsageError(f"{root} exists and is not empty.", hint="Choose another name or folder; nothing was changed.")
     paths = ProjectPaths(root)
-    for path in (paths.private, paths.blobs, paths.jobs, paths.logs, paths.loras, paths.reports):
-        path.mkdir(parents=True, exist_ok=True)
-    write_new_config(paths.config, name=name, title=title or name)
-    migrate(paths.database, backups=paths.backups)
-    database = Database(paths.database)
-    project_id = str(uuid.uuid4())
-    with database.write() as session:
-        session.add(Meta(key="project_id", value=project_id))
+    _claim(paths)
+    try:
+        for path in (paths.blobs, paths.jobs, paths.logs, paths.loras, paths.reports):
+            path.mkdir(exist_ok=True)
+        migrate(paths.database, backups=paths.backups)
+        database = Database(paths.database)
+        project_id = str(uuid.uuid4())
+        with database.write() as session:
+            session.add(Meta(key="project_id", value=project_id))
+            session.add(Meta(key="name", value=name))
+        # Written last: a folder is a film from the moment it has its project.toml.
+        write_new_config(paths.config, name=name, title=title or name)
+    except BaseException:
+        shutil.rmtree(paths.private, ignore_errors=True)
+        raise
     return Project(paths=paths, id=project_id, name=name, database=database)
+
+
+def _claim(paths: ProjectPaths) -> None:
+    """Make the private folder; of two processes that make the same film at once, one gets it."""
+    taken = UsageError(
+        f"{paths.root} exists and is not empty.", hint="Choose another name or folder; nothing was changed."
+    )
+    try:
+        paths.root.mkdir(parents=True, exist_ok=True)
+        if any(paths.root.iterdir()):
+            raise taken
+        paths.private.mkdir()
+    except FileExistsError as error:
+        raise taken from error
+    except OSError as error:
+        raise storage_error(error, paths.root, "made") from error
 
 
 def open_project(root: Path) -> Project:
@@ -116,7 +139,13 @@ def open_project(root: Path) -> Project:
     migrate(paths.database, backups=paths.backups)
     database = Database(paths.database)
     with database.read() as session:
-        project_id = session.exec(select(Meta.value).where(Meta.key == "project_id")).one()
+        project_id = session.exec(select(Meta.value).where(Meta.key == "project_id")).first()
+    if project_id is None:
+        database.close()
+        raise StorageError(
+            f"{paths.database} belongs to no film: it has no project id.",
+            hint="Restore a backup with `assetforge restore`.",
+        )
     return Project(paths=paths, id=project_id, name=config.name, database=database)
 
 

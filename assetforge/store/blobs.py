@@ -175,7 +175,9 @@ class BlobStore:
         if not self.root.is_dir():
             return
         for folder in sorted(entry.name for entry in os.scandir(self.root) if len(entry.name) == 2 and entry.is_dir()):
-            for name in sorted(entry.name for entry in os.scandir(self.root / folder) if _SHA256.match(folder + entry.name)):
+            for name in sorted(
+                entry.name for entry in os.scandir(self.root / folder) if _SHA256.match(folder + entry.name)
+            ):
                 yield folder + name
 
     @contextmanager
@@ -195,7 +197,10 @@ class BlobStore:
             destination.parent.mkdir(parents=True, exist_ok=True)
             with temporary_beside(destination) as (writer, temporary):
                 if not clone(reader, writer) and _hash_while_copying(reader, writer)[0] != sha256:
-                    raise StorageError(f"Blob {source} is damaged; {destination} was not written.", hint="Run `assetforge fsck --repair`.")
+                    raise StorageError(
+                        f"Blob {source} is damaged; {destination} was not written.",
+                        hint="Run `assetforge fsck --repair`.",
+                    )
                 os.fchmod(writer, mode)
                 os.fsync(writer)
                 temporary.replace(destination)
@@ -225,7 +230,9 @@ class BlobBatch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._commit()

@@ -15,15 +15,31 @@ __all__ = ["clone", "locked", "storage_error", "sync_folder", "temporary_beside"
 _FICLONE = 0x40049409
 """Linux ioctl that lets two files share their blocks until one changes (btrfs, xfs, bcachefs, overlay on those)."""
 
-_NO_REFLINK = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EISDIR, errno.ETXTBSY, errno.EBADF}
+_NO_REFLINK = {
+    errno.EOPNOTSUPP,
+    errno.ENOTTY,
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ETXTBSY,
+    errno.EBADF,
+}
 
 
 def storage_error(error: OSError, path: Path, doing: str) -> StorageError:
     """Say in one sentence why ``path`` could not be used; ``doing`` is such as ``written``."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"The disk is full; {path} could not be {doing}.", hint="Free some space (`assetforge gc` may help) and repeat the command.")
+        return StorageError(
+            f"The disk is full; {path} could not be {doing}.",
+            hint="Free some space (`assetforge gc` may help) and repeat the command.",
+        )
     if error.errno == errno.EFBIG:
-        return StorageError(f"{path} could not be {doing}: larger than this system allows.", hint="Check the file size limit (ulimit -f).")
+        return StorageError(
+            f"{path} could not be {doing}: larger than this system allows.",
+            hint="Check the file size limit (ulimit -f).",
+        )
     reason = error.strerror or str(error)
     return StorageError(f"{path} could not be {doing}: {reason}.", hint="Check that it exists and its permissions.")
 
@@ -97,7 +113,9 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
         try:
             fcntl.flock(descriptor, operation if wait else operation | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError(f"Another process holds {path}.", hint="Wait until it is done, then repeat the command.") from error
+            raise BusyError(
+                f"Another process holds {path}.", hint="Wait until it is done, then repeat the command."
+            ) from error
         yield
     finally:
         os.close(descriptor)

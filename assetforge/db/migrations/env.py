@@ -19,7 +19,9 @@ def _ours(_object: Any, name: str | None, kind: str, _reflected: bool, _compare_
 
 
 def _run() -> None:
-    engine = create_engine(f"sqlite:///{context.config.attributes['database']}", poolclass=pool.NullPool, connect_args={"timeout": 30})
+    engine = create_engine(
+        f"sqlite:///{context.config.attributes['database']}", poolclass=pool.NullPool, connect_args={"timeout": 30}
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -45,7 +47,9 @@ def _run() -> None:
             context.run_migrations()
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
-                raise StorageError(f"The migration would leave {len(broken)} rows of {broken[0][0]!r} without what they refer to.")
+                raise StorageError(
+                    f"The migration would leave {len(broken)} rows of {broken[0][0]!r} without what they refer to."
+                )
     engine.dispose()
 
 

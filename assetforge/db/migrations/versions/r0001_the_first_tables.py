@@ -118,7 +118,9 @@ def upgrade() -> None:
         sa.Column("created_by", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("created_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_dataset_version_asset_id_asset")),
-        sa.ForeignKeyConstraint(["parent_id"], ["dataset_version.id"], name=op.f("fk_dataset_version_parent_id_dataset_version")),
+        sa.ForeignKeyConstraint(
+            ["parent_id"], ["dataset_version.id"], name=op.f("fk_dataset_version_parent_id_dataset_version")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dataset_version")),
         sa.UniqueConstraint("asset_id", "number", name=op.f("uq_dataset_version_asset_id_number")),
     )
@@ -162,7 +164,9 @@ def upgrade() -> None:
         sa.Column("source", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("author", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-        sa.ForeignKeyConstraint(["reference_id"], ["reference.id"], name=op.f("fk_caption_edit_reference_id_reference")),
+        sa.ForeignKeyConstraint(
+            ["reference_id"], ["reference.id"], name=op.f("fk_caption_edit_reference_id_reference")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_caption_edit")),
     )
     with op.batch_alter_table("caption_edit", schema=None) as batch_op:
@@ -177,7 +181,9 @@ def upgrade() -> None:
         sa.Column("repeats", sa.Integer(), nullable=False),
         sa.Column("split", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.CheckConstraint("split IN ('train', 'held_out')", name=op.f("ck_dataset_item_split_known")),
-        sa.ForeignKeyConstraint(["dataset_id"], ["dataset_version.id"], name=op.f("fk_dataset_item_dataset_id_dataset_version")),
+        sa.ForeignKeyConstraint(
+            ["dataset_id"], ["dataset_version.id"], name=op.f("fk_dataset_item_dataset_id_dataset_version")
+        ),
         sa.ForeignKeyConstraint(["sha256"], ["image.sha256"], name=op.f("fk_dataset_item_sha256_image")),
         sa.PrimaryKeyConstraint("dataset_id", "sha256", name=op.f("pk_dataset_item")),
         sqlite_with_rowid=False,
@@ -206,7 +212,8 @@ def upgrade() -> None:
         sa.Column("started_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
         sa.Column("finished_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
         sa.CheckConstraint(
-            "state IN ('queued', 'staging', 'running', 'collecting', 'succeeded', 'failed', 'cancelled', 'lost')", name=op.f("ck_run_state_known")
+            "state IN ('queued', 'staging', 'running', 'collecting', 'succeeded', 'failed', 'cancelled', 'lost')",
+            name=op.f("ck_run_state_known"),
         ),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_run_asset_id_asset")),
         sa.ForeignKeyConstraint(["base_model_id"], ["base_model.id"], name=op.f("fk_run_base_model_id_base_model")),
@@ -246,7 +253,8 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.Float(), nullable=True),
         sa.CheckConstraint("kind IN ('train', 'render', 'score')", name=op.f("ck_job_kind_known")),
         sa.CheckConstraint(
-            "state IN ('queued', 'staging', 'running', 'collecting', 'succeeded', 'failed', 'cancelled', 'lost')", name=op.f("ck_job_state_known")
+            "state IN ('queued', 'staging', 'running', 'collecting', 'succeeded', 'failed', 'cancelled', 'lost')",
+            name=op.f("ck_job_state_known"),
         ),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_job_run_id_run")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
@@ -277,7 +285,9 @@ def upgrade() -> None:
         sa.Column("origin", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("note", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("created_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
-        sa.CheckConstraint("stage IN ('candidate', 'approved', 'rejected', 'retired')", name=op.f("ck_version_stage_known")),
+        sa.CheckConstraint(
+            "stage IN ('candidate', 'approved', 'rejected', 'retired')", name=op.f("ck_version_stage_known")
+        ),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_version_asset_id_asset")),
         sa.ForeignKeyConstraint(["parent_id"], ["version.id"], name=op.f("fk_version_parent_id_version")),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_version_run_id_run")),
@@ -286,7 +296,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("version", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_version_tensor_hash"), ["tensor_hash"], unique=False)
-        batch_op.create_index("uq_version_run_step", ["run_id", "step"], unique=True, sqlite_where=sa.text("run_id IS NOT NULL"))
+        batch_op.create_index(
+            "uq_version_run_step", ["run_id", "step"], unique=True, sqlite_where=sa.text("run_id IS NOT NULL")
+        )
 
     op.create_table(
         "alias",
@@ -311,7 +323,9 @@ def upgrade() -> None:
         sa.Column("evidence", sa.JSON(), server_default="{}", nullable=False),
         sa.Column("at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_alias_move_asset_id_asset")),
-        sa.ForeignKeyConstraint(["from_version_id"], ["version.id"], name=op.f("fk_alias_move_from_version_id_version")),
+        sa.ForeignKeyConstraint(
+            ["from_version_id"], ["version.id"], name=op.f("fk_alias_move_from_version_id_version")
+        ),
         sa.ForeignKeyConstraint(["to_version_id"], ["version.id"], name=op.f("fk_alias_move_to_version_id_version")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_alias_move")),
     )
@@ -334,10 +348,13 @@ def upgrade() -> None:
         sa.Column("created_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
         sa.Column("finished_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=True),
         sa.CheckConstraint(
-            "state IN ('queued', 'staging', 'running', 'collecting', 'succeeded', 'failed', 'cancelled', 'lost')", name=op.f("ck_evaluation_state_known")
+            "state IN ('queued', 'staging', 'running', 'collecting', 'succeeded', 'failed', 'cancelled', 'lost')",
+            name=op.f("ck_evaluation_state_known"),
         ),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_evaluation_asset_id_asset")),
-        sa.ForeignKeyConstraint(["base_model_id"], ["base_model.id"], name=op.f("fk_evaluation_base_model_id_base_model")),
+        sa.ForeignKeyConstraint(
+            ["base_model_id"], ["base_model.id"], name=op.f("fk_evaluation_base_model_id_base_model")
+        ),
         sa.ForeignKeyConstraint(["engine_id"], ["engine.id"], name=op.f("fk_evaluation_engine_id_engine")),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_evaluation_job_id_job")),
         sa.ForeignKeyConstraint(["suite_id"], ["suite.id"], name=op.f("fk_evaluation_suite_id_suite")),
@@ -396,10 +413,16 @@ def upgrade() -> None:
         sa.Column("report", sqlmodel.sql.sqltypes.AutoString(), nullable=False),
         sa.Column("created_at", sqlmodel.sql.sqltypes.UTCDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["asset_id"], ["asset.id"], name=op.f("fk_comparison_asset_id_asset")),
-        sa.ForeignKeyConstraint(["baseline_evaluation_id"], ["evaluation.id"], name=op.f("fk_comparison_baseline_evaluation_id_evaluation")),
+        sa.ForeignKeyConstraint(
+            ["baseline_evaluation_id"], ["evaluation.id"], name=op.f("fk_comparison_baseline_evaluation_id_evaluation")
+        ),
         sa.ForeignKeyConstraint(["baseline_id"], ["version.id"], name=op.f("fk_comparison_baseline_id_version")),
-        sa.ForeignKeyConstraint(["control_evaluation_id"], ["evaluation.id"], name=op.f("fk_comparison_control_evaluation_id_evaluation")),
-        sa.ForeignKeyConstraint(["evaluation_id"], ["evaluation.id"], name=op.f("fk_comparison_evaluation_id_evaluation")),
+        sa.ForeignKeyConstraint(
+            ["control_evaluation_id"], ["evaluation.id"], name=op.f("fk_comparison_control_evaluation_id_evaluation")
+        ),
+        sa.ForeignKeyConstraint(
+            ["evaluation_id"], ["evaluation.id"], name=op.f("fk_comparison_evaluation_id_evaluation")
+        ),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_comparison_job_id_job")),
         sa.ForeignKeyConstraint(["version_id"], ["version.id"], name=op.f("fk_comparison_version_id_version")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_comparison")),
