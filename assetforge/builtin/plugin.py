@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from assetforge.api import hookimpl
-from assetforge.api.specs import AssetTypeSpec
+from assetforge.api.specs import AssetTypeSpec, MetricSpec
+from assetforge.builtin.pixel_metric_specs import PIXEL_METRICS
 
-__all__ = ["register_asset_types"]
+__all__ = ["register_asset_types", "register_metrics"]
 
 requires_api = 1
 
@@ -26,3 +27,9 @@ def register_asset_types() -> Sequence[AssetTypeSpec]:
             name="style", title="Style", folder="styles", class_word="style", summary="The look of the pictures."
         ),
     ]
+
+
+@hookimpl
+def register_metrics() -> Sequence[MetricSpec]:
+    """Pixel metrics: they flag a change and never pass a version."""
+    return PIXEL_METRICS

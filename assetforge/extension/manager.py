@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import ModuleType
@@ -181,7 +181,7 @@ class PluginLoader:
         )
         if strict_plugins():
             raise PluginError(f"The plugin {candidate.owner} failed ({stage}): {reason}.") from cause
-        _log.warning("plugin %s: %s: %s", candidate.owner, stage, reason)
+        _log.warning("plugin %s: %s: %.300s", candidate.owner, stage, reason)
 
     def dispatch(self, candidate: Candidate, event: object) -> None:
         """Call one plugin's ``on_event``; a failure is recorded and changes nothing else."""
@@ -261,9 +261,7 @@ class PluginLoader:
                 reached.append(hook)
                 returned = _call(impl, {})
                 values[hook] = (
-                    returned
-                    if isinstance(returned, str | bytes) or not hasattr(returned, "__iter__")
-                    else tuple(returned)
+                    tuple(returned) if isinstance(returned, list | tuple | set | frozenset | Iterator) else returned
                 )
             return values
 
