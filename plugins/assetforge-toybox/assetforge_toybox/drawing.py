@@ -7,11 +7,12 @@ which style they are drawn in, so every subject exists in every style, also in s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageDraw
 
 SIZE = 64
 """Edge of a picture in drawing units, and in pixels unless another size is asked for."""
@@ -22,7 +23,7 @@ SUPERSAMPLE = 4
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 Layer = str
-"""Either "place" (what is behind) or "subject" (what the picture is about)."""
+"""One of "place" (what is behind), "light" (what shines there: moon, windows) and "subject" (what it is about)."""
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
@@ -91,11 +92,6 @@ class Surface:
         """Return where the subject's main colour is, 64 x 64, mode L, 0..255 by coverage."""
         return self._mask.resize((SIZE, SIZE), Image.Resampling.BOX)
 
-    def shade_towards(self, colour: Colour, mask: Image.Image) -> None:
-        """Blend the whole surface towards `colour` where `mask` (mode L, any size) says so."""
-        full = mask.resize(self._image.size, Image.Resampling.BICUBIC)
-        self._image.paste(ImageChops.blend(self._image, Image.new("RGB", self._image.size, colour), 1.0), (0, 0), full)
-
 
 @dataclass(frozen=True)
 class Pen:
@@ -116,15 +112,27 @@ class Pen:
         """Fill a polygon."""
         self.surface.polygon([self._at(p) for p in points], colour, self.layer, main)
 
-    def box(self, left: float, bottom: float, right: float, top: float, colour: Colour, main: bool = False,
-            round_by: float = 0.0) -> None:
+    def box(
+        self,
+        left: float,
+        bottom: float,
+        right: float,
+        top: float,
+        colour: Colour,
+        main: bool = False,
+        round_by: float = 0.0,
+    ) -> None:
         """Fill an upright rectangle, its corners rounded by `round_by`."""
         if round_by <= 0:
             self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], colour, main)
             return
         r = min(round_by, (right - left) / 2, (top - bottom) / 2)
-        corners = [(right - r, top - r, 0), (left + r, top - r, 90), (left + r, bottom + r, 180),
-                   (right - r, bottom + r, 270)]
+        corners = [
+            (right - r, top - r, 0),
+            (left + r, top - r, 90),
+            (left + r, bottom + r, 180),
+            (right - r, bottom + r, 270),
+        ]
         points = [
             (cx + r * math.cos(math.radians(start + step)), cy + r * math.sin(math.radians(start + step)))
             for cx, cy, start in corners
@@ -132,8 +140,17 @@ class Pen:
         ]
         self.polygon(points, colour, main)
 
-    def ellipse(self, cx: float, cy: float, rx: float, ry: float, colour: Colour, main: bool = False,
-                start: float = 0.0, end: float = 360.0) -> None:
+    def ellipse(
+        self,
+        cx: float,
+        cy: float,
+        rx: float,
+        ry: float,
+        colour: Colour,
+        main: bool = False,
+        start: float = 0.0,
+        end: float = 360.0,
+    ) -> None:
         """Fill an ellipse, or the segment of it between two angles (degrees, counter-clockwise from the right)."""
         count = max(8, round((end - start) / 10))
         angles = [math.radians(start + (end - start) * i / count) for i in range(count + (end - start < 360))]
@@ -141,8 +158,7 @@ class Pen:
 
     def stroke(self, points: Sequence[Point], width: float, colour: Colour, main: bool = False) -> None:
         """Draw a line of even width through the points."""
-        for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
+        for (ax, ay), (bx, by) in itertools.pairwise(points):
             length = math.hypot(bx - ax, by - ay) or 1.0
             nx, ny = -(by - ay) / length * width / 2, (bx - ax) / length * width / 2
-            self.polygon([(ax + nx, ay + ny), (bx + nx, by + ny), (bx - nx, by - ny), (ax - nx, ay - ny)],
-                         colour, main)
+            self.polygon([(ax + nx, ay + ny), (bx + nx, by + ny), (bx - nx, by - ny), (ax - nx, ay - ny)], colour, main)

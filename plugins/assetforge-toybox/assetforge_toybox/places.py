@@ -23,7 +23,7 @@ def _light(surface: Surface, rng: random.Random, sun: bool = True) -> None:
     """Put the moon into a night sky, or the sun into a day sky that wants one."""
     x, y = rng.choice((9, 55)) + rng.uniform(-2, 2), 9 + rng.uniform(-1.5, 1.5)
     if surface.style.night:
-        Pen(surface, x, y, 1.0, layer="subject").ellipse(0, 0, 4.6, 4.6, MOON)
+        Pen(surface, x, y, 1.0, layer="light").ellipse(0, 0, 4.6, 4.6, MOON)
     elif sun:
         Pen(surface, x, y, 1.0, layer="place").ellipse(0, 0, 5.2, 5.2, SUN)
 
@@ -57,11 +57,11 @@ def snow(surface: Surface, rng: random.Random) -> None:
     _band(surface, -2, 46, (192, 210, 230))
     _light(surface, rng, sun=False)
     pen = _pen(surface)
-    for x, top, half in ((12, 52, 20), (50, 56, 22), (31, 45, 15)):
-        x += rng.uniform(-3, 3)
-        top += rng.uniform(-2, 2)
+    cap = 9
+    for middle, height, half in ((12, 52, 20), (50, 56, 22), (31, 45, 15)):
+        x = middle + rng.uniform(-3, 3)
+        top = height + rng.uniform(-2, 2)
         pen.polygon([(x - half, 20), (x, top), (x + half, 20)], (130, 146, 178))
-        cap = 9
         share = cap / (top - 20) * half
         pen.polygon([(x - share, top - cap), (x, top), (x + share, top - cap)], (246, 250, 255))
     _band(surface, 40, SIZE + 2, (238, 244, 250))
@@ -71,16 +71,16 @@ def city(surface: Surface, rng: random.Random) -> None:
     """A skyline with lit windows behind a grey street."""
     _band(surface, -2, 48, (236, 204, 182))
     _light(surface, rng, sun=False)
-    pen = _pen(surface)
+    pen, light = _pen(surface), Pen(surface, 0.0, float(SIZE), 1.0, layer="light")
     x = -3.0 + rng.uniform(-2, 2)
     index = 0
     while x < SIZE:
         width = 10 + rng.uniform(0, 4)
         top = 38 + rng.uniform(0, 18)
         pen.box(x, 18, x + width, top, ((104, 108, 134), (128, 124, 146))[index % 2])
-        for wy in range(28, int(top) - 3, 7):
-            for wx in (x + width * 0.18, x + width * 0.58):
-                pen.box(wx, wy, wx + width * 0.24, wy + 3, (250, 224, 140))
+        for wy in range(28, int(top) - 4, 8):
+            for wx in (x + width * 0.16, x + width * 0.57):
+                light.box(wx, wy, wx + width * 0.27, wy + 3.6, (250, 224, 140))
         x += width
         index += 1
     _band(surface, 42, SIZE + 2, (116, 116, 126))
@@ -113,7 +113,7 @@ def room(surface: Surface, rng: random.Random) -> None:
     pen.box(x - 1.5, 36.5, x + 21.5, 59.5, (248, 244, 238))
     pen.box(x, 38, x + 20, 58, (150, 200, 232))
     if surface.style.night:
-        Pen(surface, x + 14, SIZE - 52.5, 1.0).ellipse(0, 0, 3.2, 3.2, MOON)
+        Pen(surface, x + 14, SIZE - 52.5, 1.0, layer="light").ellipse(0, 0, 3.2, 3.2, MOON)
     pen.box(x + 9.2, 38, x + 10.8, 58, (248, 244, 238))
     other = (42 if left else 10) + rng.uniform(-2, 2)
     pen.box(other, 44, other + 12, 55, (126, 92, 70))
@@ -123,6 +123,11 @@ def room(surface: Surface, rng: random.Random) -> None:
 
 
 PLACES: dict[str, Callable[[Surface, random.Random], None]] = {
-    "beach": beach, "forest": forest, "snow": snow, "city": city, "desert": desert, "room": room,
+    "beach": beach,
+    "forest": forest,
+    "snow": snow,
+    "city": city,
+    "desert": desert,
+    "room": room,
 }
 """The places by their short names; `world.PLACE_PHRASES` says how captions call them."""

@@ -10,22 +10,24 @@ PAPER: Colour = (250, 246, 232)
 INK: Colour = (30, 24, 40)
 
 
-def _flat_fill(colour: Colour, layer: Layer) -> Colour:
+def _flat_fill(colour: Colour, layer: Layer) -> Colour:  # noqa: ARG001
     return colour
 
 
 def _comic_fill(colour: Colour, layer: Layer) -> Colour:
-    return colour if layer == "subject" else mix(colour, PAPER, 0.62)
+    return colour if layer == "subject" else mix(colour, PAPER, 0.60)
 
 
 def _pastel_fill(colour: Colour, layer: Layer) -> Colour:
-    return mix(colour, (255, 250, 250), 0.38 if layer == "subject" else 0.58)
+    return mix(colour, (255, 250, 250), 0.32 if layer == "subject" else 0.55)
 
 
 def _night_fill(colour: Colour, layer: Layer) -> Colour:
+    if layer == "light":
+        return colour
     if layer == "subject":
-        return tint(colour, (0.82, 0.80, 0.88))
-    red, green, blue = tint(colour, (0.24, 0.30, 0.46))
+        return tint(colour, (0.86, 0.84, 0.90))
+    red, green, blue = tint(colour, (0.30, 0.35, 0.50))
     return red + 6, green + 8, blue + 26
 
 
@@ -35,7 +37,7 @@ def _soften(image: Image.Image) -> Image.Image:
 
 STYLES: dict[str, Style] = {
     "poster": Style("flat poster", _flat_fill),
-    "comic": Style("comic drawing", _comic_fill, ink=INK, line={"subject": 1.5, "place": 0.8}),
+    "comic": Style("comic drawing", _comic_fill, ink=INK, line={"subject": 1.3, "place": 0.8}),
     "pastel": Style("soft pastel", _pastel_fill, finish=_soften),
     "night": Style("night painting", _night_fill, night=True),
 }

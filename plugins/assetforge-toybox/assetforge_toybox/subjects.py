@@ -106,6 +106,13 @@ def boat(pen: Pen, main: Colour) -> None:
 
 
 SUBJECTS: dict[str, Callable[[Pen, Colour], None]] = {
-    "robot": robot, "cat": cat, "bird": bird, "mug": mug, "house": house, "car": car, "tree": tree, "boat": boat,
+    "robot": robot,
+    "cat": cat,
+    "bird": bird,
+    "mug": mug,
+    "house": house,
+    "car": car,
+    "tree": tree,
+    "boat": boat,
 }
 """The subjects by the noun that captions use."""

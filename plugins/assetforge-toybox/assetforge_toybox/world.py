@@ -20,14 +20,24 @@ from assetforge_toybox.styles import STYLES
 from assetforge_toybox.subjects import SUBJECTS
 
 COLOURS: dict[str, Colour] = {
-    "red": (216, 40, 44), "orange": (240, 130, 30), "yellow": (246, 206, 36), "green": (52, 166, 66),
-    "teal": (20, 164, 166), "blue": (38, 92, 206), "purple": (126, 58, 186), "pink": (236, 92, 170),
+    "red": (216, 40, 44),
+    "orange": (240, 130, 30),
+    "yellow": (246, 206, 36),
+    "green": (52, 166, 66),
+    "teal": (20, 164, 166),
+    "blue": (38, 92, 206),
+    "purple": (126, 58, 186),
+    "pink": (236, 92, 170),
 }
 """Main colours, spaced by hue so that a lighter or darker style keeps them apart."""
 
 PLACE_PHRASES: dict[str, str] = {
-    "beach": "at the beach", "forest": "in the forest", "snow": "in the snow", "city": "in the city",
-    "desert": "in the desert", "room": "in a room",
+    "beach": "at the beach",
+    "forest": "in the forest",
+    "snow": "in the snow",
+    "city": "in the city",
+    "desert": "in the desert",
+    "room": "in a room",
 }
 POSITION_PHRASES: dict[str, str] = {"left": "on the left", "centre": "in the middle", "right": "on the right"}
 POSITIONS: dict[str, float] = {"left": 17.0, "centre": 32.0, "right": 47.0}
