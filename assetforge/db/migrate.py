@@ -134,7 +134,8 @@ def _upgrade(database: Path, copy: Path | None) -> None:
         command.upgrade(alembic_config(database), "head")
     except Exception as error:
         kept = f" A copy from before lies in {copy}." if copy else ""
+        reason = str(error).splitlines()[0].rstrip(".")
         raise StorageError(
-            f"{database} could not be brought to revision {HEAD}: {error}.{kept}",
+            f"{database} could not be brought to revision {HEAD}: {reason}.{kept}",
             hint="Nothing was changed; report this with the message.",
         ) from error

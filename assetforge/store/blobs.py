@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from assetforge.errors import StorageError
-from assetforge.store.durable import clone, locked, storage_error, sync_folder, temporary_beside
+from assetforge.store.durable import clone, locked, storage_error, sync_files, sync_folder, temporary_beside
 
 __all__ = ["BlobBatch", "BlobStore", "hash_file"]
 
@@ -267,7 +267,6 @@ class BlobBatch:
                 if self._is_there(sha256, size):
                     temporary.unlink()
                     return sha256, size
-                os.fsync(writer)
             finally:
                 os.close(writer)
         except BaseException as error:
@@ -288,6 +287,7 @@ class BlobBatch:
     def _commit(self) -> None:
         folders: set[Path] = set()
         try:
+            sync_files([temporary for temporary, _ in self._waiting.values()], self._store.root)
             with self._store.lock():
                 for sha256, (temporary, size) in self._waiting.items():
                     target = self._store.path(sha256)
@@ -296,10 +296,8 @@ class BlobBatch:
                     target.parent.mkdir(exist_ok=True)
                     temporary.replace(target)
                     folders.add(target.parent)
-            for folder in folders:
-                sync_folder(folder)
             if folders:
-                sync_folder(self._store.root)
+                sync_files([*folders, self._store.root], self._store.root)
         except OSError as error:
             raise storage_error(error, self._store.root, "written") from error
 

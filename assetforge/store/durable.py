@@ -1,19 +1,22 @@
 """Files that are either wholly there or not there at all: write, fsync, rename, fsync the folder."""
 
+import ctypes
 import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from assetforge.errors import BusyError, StorageError
 
-__all__ = ["clone", "locked", "storage_error", "sync_folder", "temporary_beside", "write_atomic"]
+__all__ = ["clone", "locked", "storage_error", "sync_files", "sync_folder", "temporary_beside", "write_atomic"]
 
 _FICLONE = 0x40049409
 """Linux ioctl that lets two files share their blocks until one changes (btrfs, xfs, bcachefs, overlay on those)."""
+
+_FEW = 6
 
 _NO_REFLINK = {
     errno.EOPNOTSUPP,
@@ -51,6 +54,34 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_files(files: Sequence[Path], folder: Path) -> None:
+    """Make the contents of many files on the filesystem of ``folder`` survive a power cut.
+
+    One flush of the whole filesystem costs a third of a flush per file; few files are flushed one by one, since others may be writing a lot.
+    """
+    if len(files) > _FEW and _syncfs(folder):
+        return
+    for path in files:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _syncfs(folder: Path) -> bool:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        return False
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if function(descriptor) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def clone(source: int, destination: int) -> bool:

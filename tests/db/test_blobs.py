@@ -6,7 +6,9 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -74,7 +76,7 @@ def test_only_hashes_name_blobs(store, name):
 
 
 def test_what_cannot_be_read_is_said(store, tmp_path):
-    with pytest.raises(StorageError, match="missing.png could not be read"):
+    with pytest.raises(StorageError, match=r"missing\.png could not be read"):
         store.put_file(tmp_path / "missing.png")
     with pytest.raises(StorageError, match="is missing"):
         store.copy_out("0" * 64, tmp_path / "x")
@@ -148,12 +150,10 @@ def test_placing_uses_no_space_and_replaces(store, tmp_path):
 
 
 def test_placing_on_another_filesystem_copies(store, tmp_path):
-    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second filesystem here")
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+    with tempfile.TemporaryDirectory(dir=other) as folder:
         sha256 = store.put_bytes(b"first")
         store.place(sha256, Path(folder) / "a")
         assert (Path(folder) / "a").read_bytes() == b"first"
@@ -165,9 +165,14 @@ def test_a_batch_becomes_visible_at_its_end_and_not_at_all_when_it_fails(store):
         assert not any(store.has(sha256) for sha256 in hashes)
     assert set(store) == hashes
     assert len(hashes) == 50
-    with pytest.raises(RuntimeError), store.batch() as batch:
-        batch.put_bytes(b"new")
-        raise RuntimeError
+
+    def fail_half_way():
+        with store.batch() as batch:
+            batch.put_bytes(b"new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert set(store) == hashes
     assert len(_visible(store)) == 50
 
@@ -221,6 +226,7 @@ def test_a_source_that_grows_is_stored_as_it_was_read(store, tmp_path):
             while not stop.is_set():
                 stream.write(b"y" * 1000)
                 stream.flush()
+                time.sleep(0.001)
 
     worker = fork.Process(target=grow)
     worker.start()
