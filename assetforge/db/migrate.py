@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assetforge.durable import locked, sync_folder
 from assetforge.errors import StorageError
-from assetforge.store.durable import locked, sync_folder
 
 if TYPE_CHECKING:
     from alembic.config import Config

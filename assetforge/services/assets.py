@@ -13,11 +13,11 @@ from sqlmodel import Session, select
 from assetforge.db.columns import utc_now
 from assetforge.db.models import Asset
 from assetforge.domain.names import check_name
+from assetforge.durable import storage_error
 from assetforge.errors import NotFoundError, PluginError, UsageError
 from assetforge.extension.registry import get_registry
 from assetforge.services.activity import current_actor, record
 from assetforge.services.projects import Project
-from assetforge.store.durable import storage_error
 
 __all__ = ["AssetInfo", "add_asset", "find_asset", "get_asset", "list_assets", "set_asset"]
 
@@ -61,7 +61,7 @@ class AssetInfo:
 def add_asset(
     project: Project,
     name: str,
-    type: str,  # noqa: A002 - the word of the domain
+    type: str,
     *,
     trigger: str = "",
     class_word: str = "",
@@ -149,7 +149,7 @@ def find_asset(session: Session, name: str) -> Asset:
     return asset
 
 
-def list_assets(project: Project, *, type: str = "", archived: bool = False) -> list[AssetInfo]:  # noqa: A002 - the word of the domain
+def list_assets(project: Project, *, type: str = "", archived: bool = False) -> list[AssetInfo]:
     """The assets of the film, by type and name.
 
     Args:

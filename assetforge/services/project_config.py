@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from assetforge.domain.names import check_name
+from assetforge.durable import locked, write_atomic
 from assetforge.errors import ConfigError, UsageError
-from assetforge.store.durable import locked, write_atomic
 
 __all__ = [
     "PluginsConfig",

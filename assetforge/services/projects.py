@@ -14,11 +14,11 @@ from assetforge.db.engine import Database
 from assetforge.db.migrate import migrate
 from assetforge.db.models import Meta
 from assetforge.domain.names import check_name
+from assetforge.durable import storage_error
 from assetforge.errors import NotFoundError, StorageError, UsageError
 from assetforge.paths import ProjectPaths, projects_dir
 from assetforge.services.project_config import ProjectConfig, read_config, write_new_config
 from assetforge.store.blobs import BlobStore
-from assetforge.store.durable import storage_error
 
 __all__ = ["Project", "create_project", "find_project", "open_project"]
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from assetforge.durable import clone, locked, storage_error, sync_files, sync_folder, temporary_beside
 from assetforge.errors import StorageError
-from assetforge.store.durable import clone, locked, storage_error, sync_files, sync_folder, temporary_beside
 
 __all__ = ["BlobBatch", "BlobStore", "hash_file"]
 
