@@ -1,0 +1,42 @@
+"""Checkpoints of a run: LoRA weights and optimizer state as safetensors, the rest as JSON; never a pickle."""
+
+from typing import Any
+
+from safetensors.torch import save_file
+
+from assetforge.api.context import Checkpoint, TrainContext
+from assetforge.errors import JobError
+from assetforge_diffusers.adapters import adapter_state, load_adapter_state
+from assetforge_diffusers.loading import read_tensors
+from assetforge_diffusers.loop import TrainingLoop
+
+__all__ = ["commit", "restore"]
+
+
+def commit(context: TrainContext, loop: TrainingLoop, step: int, state: dict[str, Any]) -> None:
+    """Write and commit the state after ``step`` steps."""
+    files = {name: context.checkpoint_file(step, f"{name}.safetensors") for name in ("lora", "optimizer")}
+    save_file(adapter_state(loop.modules), files["lora"])
+    save_file(loop.optimizer_state(), files["optimizer"])
+    context.commit_checkpoint(step, files, {**state, "scaler": loop.scaler_state(), "identity": _identity(context, loop)})
+
+
+def restore(context: TrainContext, loop: TrainingLoop, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Put a checkpoint back into ``loop`` and return the small values that were committed with it.
+
+    Raises:
+        JobError: It belongs to another recipe, dataset or seed.
+    """
+    then, now = checkpoint.state["identity"], _identity(context, loop)
+    if then != now:
+        changed = ", ".join(name for name in now if then.get(name) != now[name])
+        raise JobError(f"The checkpoint at step {checkpoint.step} belongs to another run: {changed} changed.", hint="Start a new run instead of resuming.")
+    load_adapter_state(loop.modules, read_tensors(checkpoint.files["lora"])[0])
+    loop.load_optimizer_state(read_tensors(checkpoint.files["optimizer"])[0])
+    loop.load_scaler_state(checkpoint.state["scaler"])
+    return dict(checkpoint.state)
+
+
+def _identity(context: TrainContext, loop: TrainingLoop) -> dict[str, Any]:
+    learning = loop.params.model_dump(mode="json", exclude={"checkpoint_every", "validation_every", "gradient_checkpointing"})
+    return {"dataset": context.dataset.tree_hash, "base": context.payload.base.digest, "seed": loop.seed, "total": loop.total, **learning}

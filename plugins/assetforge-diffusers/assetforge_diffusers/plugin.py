@@ -1,0 +1,49 @@
+"""Describes the trainer, the renderer and the presets; imports no framework."""
+
+from collections.abc import Sequence
+
+from assetforge.api import hookimpl
+from assetforge.api.specs import RecipeSpec, RendererSpec, TrainerSpec
+from assetforge_diffusers.params import LoraTrainerParams, RendererParams
+from assetforge_diffusers.recipes import RECIPES
+
+requires_api = 1
+
+TRAINER = TrainerSpec(
+    name="diffusers-lora",
+    title="LoRA on diffusers",
+    summary="Trains LoRAs in this Python with torch, diffusers and peft, on a CPU, an NVIDIA or AMD GPU, or Apple silicon.",
+    load="assetforge_diffusers.trainer:LoraTrainer",
+    params=LoraTrainerParams,
+    families=("sd15",),
+    resumable=True,
+    version="1",
+)
+
+RENDERER = RendererSpec(
+    name="diffusers",
+    title="diffusers",
+    summary="Renders with the reference pipelines of diffusers; the base is loaded once, LoRAs are swapped.",
+    load="assetforge_diffusers.renderer:DiffusersRenderer",
+    params=RendererParams,
+    families=("sd15",),
+    version="1",
+)
+
+
+@hookimpl
+def register_trainers() -> Sequence[TrainerSpec]:
+    """The LoRA trainer."""
+    return [TRAINER]
+
+
+@hookimpl
+def register_renderers() -> Sequence[RendererSpec]:
+    """The renderer."""
+    return [RENDERER]
+
+
+@hookimpl
+def register_recipes() -> Sequence[RecipeSpec]:
+    """Presets for characters, props and styles."""
+    return list(RECIPES)

@@ -1,0 +1,23 @@
+"""How long a run is and how its learning rate moves; pure functions of the step, so that nothing of it needs saving."""
+
+import math
+
+from assetforge_diffusers.params import LoraTrainerParams
+
+__all__ = ["learning_rate_factor", "total_steps"]
+
+
+def total_steps(params: LoraTrainerParams, pictures: int) -> int:
+    """Optimizer steps of a run over ``pictures`` pictures, repeats counted."""
+    return params.steps or max(1, math.ceil(params.views * pictures / params.batch_size))
+
+
+def learning_rate_factor(kind: str, step: int, total: int, warmup: float) -> float:
+    """Factor on the peak learning rate at ``step`` (from 0) of ``total``: a linear rise over the warm-up share, then constant, cosine or linear to 0."""
+    rise = math.ceil(total * warmup)
+    if step < rise:
+        return (step + 1) / rise
+    if kind == "constant":
+        return 1.0
+    done = (step - rise) / max(1, total - rise)
+    return 0.5 * (1.0 + math.cos(math.pi * done)) if kind == "cosine" else 1.0 - done
