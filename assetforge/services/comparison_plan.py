@@ -1,0 +1,129 @@
+"""What a comparison measures: which metrics fit the asset, and which references no training saw. Nothing here writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from assetforge.api.job import EngineRef
+from assetforge.api.specs import MetricSpec
+from assetforge.db.models import Asset, DatasetItemRow, DatasetVersion, Run, Version
+from assetforge.domain.names import dataset_address
+from assetforge.errors import UsageError
+from assetforge.extension.registry import Registered, get_registry
+
+__all__ = ["HeldOut", "held_out_references", "metric_plan", "primary_metric"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """References that judge a version.
+
+    Attributes:
+        dataset: Address of the dataset version they come from; empty when there is none.
+        items: Hash and crop (``left,top,right,bottom`` or empty) of each.
+        leaked: How many were left out because the baseline was trained on them.
+        certain: The dataset is the one the version was trained on; otherwise nobody knows whether training saw them.
+    """
+
+    dataset: str
+    items: tuple[tuple[str, str], ...]
+    leaked: int
+    certain: bool
+
+
+def metric_plan(asset_type: str, names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The metrics to run, as JSON, in the order of the registry.
+
+    Args:
+        asset_type: Type of the asset; metrics made for other types are left out.
+        names: Only these metrics; by default all that fit.
+
+    Raises:
+        NotFoundError: A named metric does not exist.
+        UsageError: A named metric does not fit the asset type.
+    """
+    registry = get_registry()
+    entries = [registry.metric(name) for name in names] if names else registry.metrics()
+    fitting = [entry for entry in entries if not entry.spec.asset_types or asset_type in entry.spec.asset_types]
+    for entry in entries:
+        if names and entry not in fitting:
+            raise UsageError(
+                f"The metric {entry.spec.name!r} says nothing about a {asset_type}.",
+                hint=f"It is for: {', '.join(entry.spec.asset_types)}.",
+            )
+    return [_as_json(entry) for entry in fitting]
+
+
+def _as_json(entry: Registered[MetricSpec]) -> dict[str, Any]:
+    spec = entry.spec
+    engine = EngineRef(
+        kind="metric",
+        name=spec.name,
+        version=entry.plugin_version,
+        plugin=entry.plugin,
+        plugin_version=entry.plugin_version,
+        load=spec.load,
+    )
+    return {
+        "engine": engine.model_dump(mode="json"),
+        "params": spec.params().model_dump(mode="json"),
+        "title": spec.title,
+        "kind": spec.kind,
+        "direction": spec.direction,
+        "gates": spec.gates,
+        "made_for_type": bool(spec.asset_types),
+    }
+
+
+def primary_metric(metrics: Sequence[dict[str, Any]]) -> str:
+    """The embedding metric that speaks for identity: one that may gate before one that may not, one made for the asset's type before a general one."""
+    embeddings = [metric for metric in metrics if metric["kind"] == "embedding"]
+    best = min(embeddings, key=lambda metric: (not metric["gates"], not metric["made_for_type"]), default=None)
+    return str(best["engine"]["name"]) if best else ""
+
+
+def held_out_references(session: Session, asset: Asset, version: Version, baseline: Version | None) -> HeldOut:
+    """The held-out references of the version's own dataset, without those that the baseline was trained on.
+
+    An imported version has no dataset of ours; the asset's newest one stands in, and the result says that it is not certain.
+    """
+    run = session.get(Run, version.run_id) if version.run_id is not None else None
+    if run is not None:
+        dataset: DatasetVersion | None = session.get_one(DatasetVersion, run.dataset_id)
+    else:
+        newest = (
+            select(DatasetVersion)
+            .where(DatasetVersion.asset_id == asset.id)
+            .order_by(col(DatasetVersion.number).desc())
+        )
+        dataset = session.exec(newest).first()
+    if dataset is None:
+        return HeldOut(dataset="", items=(), leaked=0, certain=False)
+    rows = session.exec(
+        select(DatasetItemRow)
+        .where(DatasetItemRow.dataset_id == dataset.id, DatasetItemRow.split == "held_out")
+        .order_by(col(DatasetItemRow.sha256))
+    ).all()
+    learned = _trained_on(session, baseline)
+    kept = tuple((row.sha256, row.crop) for row in rows if row.sha256 not in learned)
+    return HeldOut(
+        dataset=dataset_address(asset.name, dataset.number),
+        items=kept,
+        leaked=len(rows) - len(kept),
+        certain=run is not None,
+    )
+
+
+def _trained_on(session: Session, version: Version | None) -> set[str]:
+    run = session.get(Run, version.run_id) if version is not None and version.run_id is not None else None
+    if run is None:
+        return set()
+    return set(
+        session.exec(
+            select(DatasetItemRow.sha256).where(
+                DatasetItemRow.dataset_id == run.dataset_id, DatasetItemRow.split == "train"
+            )
+        ).all()
+    )

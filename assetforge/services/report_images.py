@@ -1,0 +1,71 @@
+"""Pictures inside a report: small, embedded, each encoded once."""
+
+import base64
+import io
+from pathlib import Path
+
+from PIL import Image as Pillow
+
+from assetforge.services.pictures import open_rgb
+from assetforge.store.blobs import BlobStore
+
+__all__ = ["BUDGET_BYTES", "ReportImages"]
+
+BUDGET_BYTES = 10_000_000
+"""What the renders of one report may take, before text; the whole file stays under 15 MB with references and lineage."""
+
+_PIXEL_ART = 160
+"""Renders up to this size are kept as they are and shown enlarged with hard pixels."""
+
+_BYTES_PER_PIXEL = 0.20
+"""WebP at quality 80, as data URI; measured on busy photographs it is less."""
+
+
+class ReportImages:
+    """Encodes pictures for a report.
+
+    Args:
+        blobs: Where they are.
+        count: How many different renders the report will show.
+        size: Width and height of a render.
+    """
+
+    def __init__(self, blobs: BlobStore, *, count: int, size: tuple[int, int]) -> None:
+        self._blobs = blobs
+        self._done: dict[tuple[str, str, int], str] = {}
+        self.pixelated = max(size) <= _PIXEL_ART
+        per_picture = BUDGET_BYTES / max(1, count)
+        ratio = min(size) / max(size)
+        fitting = (per_picture / _BYTES_PER_PIXEL / ratio) ** 0.5
+        self._side = int(min(512, max(96, fitting), max(size)))
+
+    def render(self, sha256: str) -> str:
+        """A render as data URI."""
+        return self._uri(sha256, "", self._side)
+
+    def reference(self, sha256: str, crop: str = "") -> str:
+        """A reference as data URI, at most 192 pixels wide and high."""
+        return self._uri(sha256, crop, 192)
+
+    def _uri(self, sha256: str, crop: str, side: int) -> str:
+        key = (sha256, crop, side)
+        if key not in self._done:
+            self._done[key] = encode(self._blobs.path(sha256), crop, side)
+        return self._done[key]
+
+
+def encode(path: Path, crop: str, side: int) -> str:
+    """A picture as WebP data URI, no side longer than ``side``; without loss when it is tiny.
+
+    Raises:
+        StorageError: It is missing or damaged.
+    """
+    picture = open_rgb(path, crop)
+    if max(picture.size) > side:
+        picture.thumbnail((side, side), Pillow.Resampling.LANCZOS, reducing_gap=3.0)
+    buffer = io.BytesIO()
+    if max(picture.size) <= _PIXEL_ART:
+        picture.save(buffer, format="WEBP", lossless=True, quality=60, method=4)
+    else:
+        picture.save(buffer, format="WEBP", quality=80, method=3)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
