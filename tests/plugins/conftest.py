@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from assetforge.extension.manager import LoadedPlugin
 from assetforge.extension.registry import Registry, load_registry, reset_registry
 
 HERE = Path(__file__).parent
@@ -37,3 +38,13 @@ def with_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Regi
 def utc_now():
     """The present, in UTC."""
     return datetime.now(UTC)
+
+
+@pytest.fixture
+def find() -> Callable[[Registry, str], LoadedPlugin]:
+    """A function that gives the plugin of that name, whatever became of it."""
+
+    def by_name(registry: Registry, name: str) -> LoadedPlugin:
+        return next(plugin for plugin in registry.plugins if plugin.candidate.name == name)
+
+    return by_name
