@@ -16,6 +16,8 @@ __all__ = ["opened_project"]
 def opened_project() -> Iterator["Project"]:
     """The film named by ``--project``, or ``ASSETFORGE_PROJECT``, or found around the current folder; closed at the end.
 
+    Its own plugins are loaded as far as the user trusts them.
+
     Raises:
         NotFoundError: There is no such film.
         UsageError: Several films fit.
@@ -26,4 +28,9 @@ def opened_project() -> Iterator["Project"]:
 
     name = current_options().project or os.environ.get("ASSETFORGE_PROJECT", "")
     with open_project(find_project(name)) as project:
+        if project.paths.plugins.is_dir():
+            from assetforge.extension.film_plugins import add_film_plugins
+            from assetforge.extension.registry import get_registry
+
+            add_film_plugins(get_registry(), project.root)
         yield project
