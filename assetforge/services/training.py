@@ -343,7 +343,12 @@ def _already(
         .where(Run.recipe_key == key, Run.asset_id == asset.id)
         .order_by(col(Version.number))
     ).first()
-    about = {"asset": asset.name, "dataset": dataset.address, "recipe": recipe.name, "recipe_key": key}
+    about: Mapping[str, Any] = {
+        "asset": asset.name,
+        "dataset": dataset.address,
+        "recipe": recipe.name,
+        "recipe_key": key,
+    }
     if done:
         run, version = done
         return TrainingRequest(**about, run=_id(run.id), job=None, reused=version_address(asset.name, version.number))

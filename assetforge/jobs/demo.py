@@ -1,0 +1,193 @@
+"""The whole loop on a demo film: references, datasets, LoRAs, a second version, renders, a comparison, an approval, a published file.
+
+Every step is one that a user would take, through the same services; repeating the demo on the same film reuses everything that is there.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assetforge.api.protocols import DemoAsset, DemoFilm
+from assetforge.errors import JobError, NotFoundError
+from assetforge.extension.registry import get_registry, load
+from assetforge.jobs.supervisor import ensure_supervisor, wait_for_job
+from assetforge.paths import projects_dir
+from assetforge.services.assets import add_asset, list_assets
+from assetforge.services.comparison import ComparisonInfo, get_comparison, request_comparison
+from assetforge.services.datasets import freeze
+from assetforge.services.ingest import add_references
+from assetforge.services.projects import Project, create_project, open_project
+from assetforge.services.releases import approve, publish
+from assetforge.services.report import write_report
+from assetforge.services.training import request_training
+from assetforge.services.versions import list_versions
+
+__all__ = ["DemoListener", "DemoOutcome", "run_demo"]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoListener:
+    """Who is told how the demo goes.
+
+    Attributes:
+        stage: Called with a sentence when a stage begins.
+        step: Called with (done, total, note) while jobs run.
+    """
+
+    stage: Callable[[str], None]
+    step: Callable[[int, int, str], None]
+
+
+@dataclass
+class DemoOutcome:
+    """What the demo made; the document of ``assetforge demo --json``."""
+
+    project: str
+    folder: Path
+    assets: list[str] = field(default_factory=list)
+    datasets: list[str] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+    approved: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
+    verdict_inputs: dict[str, Any] = field(default_factory=dict)
+    reports: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def run_demo(listener: DemoListener, *, name: str = "", folder: Path | None = None) -> DemoOutcome:
+    """Take a demo film through the loop.
+
+    Args:
+        listener: Who is told.
+        name: Which demo; by default the first that a plugin brings.
+        folder: Where the film goes; by default a folder of its name among the user's projects. An existing demo film is continued.
+
+    Raises:
+        NotFoundError: No plugin brings a demo.
+        JobError: A job of the demo failed.
+    """
+    spec = _demo_spec(name)
+    with tempfile.TemporaryDirectory(prefix="assetforge-demo-") as drawn:
+        film: DemoFilm = load(spec.load)(Path(drawn))
+        with _film_project(film, folder) as project:
+            outcome = DemoOutcome(project=project.name, folder=project.root)
+            ensure_supervisor(project)
+            _Demo(project, film, listener, outcome).run()
+            outcome.versions = [version.address for version in list_versions(project)]
+            return outcome
+
+
+class _Demo:
+    """One pass through the loop; the lead is the asset whose second version is made."""
+
+    def __init__(self, project: Project, film: DemoFilm, listener: DemoListener, outcome: DemoOutcome) -> None:
+        self.project, self.film, self.listener, self.outcome = project, film, listener, outcome
+        self.lead = film.assets[0]
+
+    def run(self) -> None:
+        with self._stage("references", f"{len(self.film.assets)} assets and their first references"):
+            for asset in self.film.assets:
+                self._add_asset(asset)
+                self._references(asset, 0)
+        with self._stage("training", "Training a LoRA for each asset, on a real (tiny) diffusion model"):
+            self._wait([job for asset in self.film.assets if (job := self._train(asset)) is not None], "training")
+            self._approve(f"{self.lead.name}/v1", "the first version that looks like her")
+        with self._stage("second version", f"New references of {self.lead.name} arrive; version 2 is trained"):
+            self._references(self.lead, 1)
+            self._wait([job for job in (self._train(self.lead),) if job is not None], "training")
+        with self._stage(
+            "comparison", "Rendering every version with the same prompts and seeds, beside the bare base model"
+        ):
+            lead = request_comparison(self.project, f"{self.lead.name}/v2", f"{self.lead.name}@approved")
+            others = [request_comparison(self.project, f"{asset.name}/v1") for asset in self.film.assets[1:]]
+            self._finish([lead, *others])
+        with self._stage("approval", f"{self.lead.name}/v2 is approved and published"):
+            self._approve(f"{self.lead.name}/v2", "new places and poses hold; the likeness does too")
+            self.outcome.published.append(str(publish(self.project, f"{self.lead.name}@approved").path))
+
+    @contextmanager
+    def _stage(self, name: str, sentence: str) -> Iterator[None]:
+        self.listener.stage(sentence)
+        start = time.perf_counter()
+        yield
+        self.outcome.seconds[name] = round(time.perf_counter() - start, 1)
+
+    def _add_asset(self, asset: DemoAsset) -> None:
+        if asset.name not in {existing.name for existing in list_assets(self.project)}:
+            add_asset(
+                self.project,
+                asset.name,
+                asset.type,
+                trigger=asset.trigger,
+                class_word=asset.class_word,
+                recipe=asset.recipe,
+                suite=asset.suite,
+            )
+        self.outcome.assets.append(asset.name)
+
+    def _references(self, asset: DemoAsset, batch: int) -> None:
+        add_references(
+            self.project, asset.name, [asset.batches[batch]], recursive=True, rights="drawn by assetforge-toybox"
+        )
+        frozen = freeze(self.project, asset.name, note=f"batch {batch + 1}", held_out=asset.held_out or None)
+        self.outcome.datasets.append(frozen.address)
+
+    def _train(self, asset: DemoAsset) -> int | None:
+        request = request_training(self.project, asset.name, cause="demo")
+        self.outcome.runs.append(request.run)
+        return request.job
+
+    def _wait(self, jobs: list[int], what: str) -> None:
+        shares = dict.fromkeys(jobs, 0.0)
+        for job in jobs:
+
+            def on_event(event: dict[str, Any], job: int = job) -> None:
+                if event.get("kind") == "progress":
+                    shares[job] = event["step"] / max(1, event["total"])
+                    self.listener.step(round(100 * sum(shares.values())), 100 * len(jobs), what)
+
+            state = wait_for_job(self.project, job, on_event)
+            if state != "succeeded":
+                raise JobError(
+                    f"Job {job} of the demo ended as {state}.",
+                    hint=f"`assetforge jobs logs {job} --project {self.project.root}` shows why.",
+                )
+            shares[job] = 1.0
+
+    def _finish(self, comparisons: list[ComparisonInfo]) -> None:
+        for info in comparisons:
+            current = get_comparison(self.project, info.id)
+            while current.jobs:
+                self._wait(list(current.jobs), f"comparing {current.version}")
+                current = get_comparison(self.project, info.id)
+            if current.state != "succeeded":
+                raise JobError(
+                    f"The comparison of {current.version} ended as {current.state}: {current.summary.get('error', '')}"
+                )
+            self.outcome.verdict_inputs[current.version] = dict(current.summary)
+            self.outcome.reports.append(str(write_report(self.project, info.id)))
+
+    def _approve(self, address: str, why: str) -> None:
+        approve(self.project, address, why=why)
+        self.outcome.approved.append(address)
+
+
+def _demo_spec(name: str) -> Any:
+    if name:
+        return get_registry().demo(name).spec
+    demos = get_registry().demos()
+    if not demos:
+        raise NotFoundError("No plugin brings a demo film.", hint="Install assetforge-toybox, or run `make install`.")
+    return demos[0].spec
+
+
+def _film_project(film: DemoFilm, folder: Path | None) -> Project:
+    root = folder or projects_dir() / film.name
+    if (root / "project.toml").is_file():
+        return open_project(root)
+    return create_project(film.name, folder=root, title=film.title)
