@@ -149,9 +149,12 @@ def to_diffusers(modules: Modules) -> dict[str, torch.Tensor]:
 
 
 def adapter_config_json(modules: Any) -> str:
-    """The value of the ``lora_adapter_metadata`` key: every component's LoRA settings, as diffusers reads them."""
+    """The value of the ``lora_adapter_metadata`` key: every component's LoRA settings, as diffusers reads them.
+
+    Dropout is left out: diffusers loads it in training mode, and every picture would be disturbed by it.
+    """
     settings: dict[str, Any] = {}
     for component, module in modules.items():
-        for name, value in module.peft_config[_ADAPTER].to_dict().items():
+        for name, value in {**module.peft_config[_ADAPTER].to_dict(), "lora_dropout": 0.0}.items():
             settings[f"{component}.{name}"] = sorted(value) if isinstance(value, set) else value
     return json.dumps(settings, indent=2, sort_keys=True)

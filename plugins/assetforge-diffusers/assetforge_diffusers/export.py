@@ -52,6 +52,8 @@ def verify_exports(base: Path, family: Family, machine: Machine, adapted: Sequen
     Raises:
         JobError: A file does not give back the trained model.
     """
+    for component in adapted:
+        getattr(family.pipeline, component).eval()
     trained = _probe(family, machine.device, captions, side)
     family.pipeline.to("cpu")
     fresh = type(family).open(base)
@@ -76,5 +78,5 @@ def verify_exports(base: Path, family: Family, machine: Machine, adapted: Sequen
 
 def _probe(family: Family, device: torch.device, captions: Sequence[str], side: int) -> dict[str, torch.Tensor]:
     for module in (family.denoiser, *family.text_encoders.values()):
-        module.to(device, torch.float32).eval()
+        module.to(device, torch.float32)
     return family.probe(captions, side)

@@ -192,5 +192,5 @@ def _checkpoint_gradients(module: Any) -> None:
     if hasattr(module, "enable_gradient_checkpointing"):
         module.enable_gradient_checkpointing()
         return
-    module.gradient_checkpointing_enable()
+    module.activation_checkpointing_enable()
     module.enable_input_require_grads()

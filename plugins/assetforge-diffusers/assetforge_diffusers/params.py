@@ -53,4 +53,3 @@ class RendererParams(Params):
     """How pictures are rendered; everything else belongs to the suite."""
 
     precision: Precision = param("auto", "Number format; auto is fp32 on CPU and MPS, fp16 on a GPU.", group="Machine", advanced=True)
-    clip_skip: int = param(0, "Layers of the text encoder to leave out at its end.", group="Picture", advanced=True, ge=0, le=8)

@@ -43,16 +43,16 @@ def read_square(file: Path, side: int, crop: Box | None = None, *, flip: bool = 
     box = crop or (0, 0, image.width, image.height)
     if not (0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height):
         raise ImageError(f"The crop {box} of {file.name} lies outside its {image.width} x {image.height} pixels.", code="bad-crop", hint="Set the crop again.")
-    image = image.resize((side, side), Resampling.LANCZOS, box=_centre_square(box))
+    image = image.crop(box)
+    image = image.resize((side, side), Resampling.LANCZOS, box=_centre_square(image.size))
     if flip:
         image = ImageOps.mirror(image)
     return np.asarray(image, dtype=np.uint8)
 
 
-def _centre_square(box: Box) -> tuple[float, float, float, float]:
-    left, top, right, bottom = box
-    side = min(right - left, bottom - top)
-    x, y = (left + right - side) / 2, (top + bottom - side) / 2
+def _centre_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    side = min(size)
+    x, y = (size[0] - side) / 2, (size[1] - side) / 2
     return x, y, x + side, y + side
 
 

@@ -1,5 +1,6 @@
 """The renderer behind ``diffusers``: one base in memory, LoRAs swapped, every cell on its own."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,6 @@ class DiffusersRenderer:
         self._machine: Machine | None = None
         self._settings: RenderSettings | None = None
         self._context: JobContext | None = None
-        self._clip_skip = 0
         self._adapters: dict[str, bool] = {}
         self._worn: tuple[tuple[str, float], ...] = ()
         self._embeddings: dict[tuple[str, tuple[tuple[str, float], ...]], torch.Tensor] = {}
@@ -59,7 +59,6 @@ class DiffusersRenderer:
         family.pipeline.to(machine.device)
         sampler = family.sampler(settings.sampler)
         self._family, self._machine, self._settings, self._context = family, machine, settings, context
-        self._clip_skip = params.clip_skip
         return {
             **engine_record(machine),
             "renderer": RENDERER.name,
@@ -70,7 +69,6 @@ class DiffusersRenderer:
             "steps": settings.steps,
             "cfg": settings.cfg,
             "size": [settings.width, settings.height],
-            "clip_skip": params.clip_skip,
             "batch": 1,
         }
 
@@ -115,12 +113,16 @@ class DiffusersRenderer:
         pipeline: Any = family.pipeline
         adapter = _adapter_name(lora.sha256)
         try:
-            pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=adapter, local_files_only=True, use_safetensors=True)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several at once is what is wanted
+                pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=adapter, local_files_only=True, use_safetensors=True)
         except (ValueError, RuntimeError, KeyError, TypeError) as error:
             raise UsageError(f"{lora.name} ({file.name}) is not a LoRA for this {family.name} base: {error}.", hint="Check which base it was trained on.") from error
         modules = [family.denoiser, *family.text_encoders.values()]
         if not any(adapter in getattr(module, "peft_config", {}) for module in modules):
             raise UsageError(f"{lora.name} ({file.name}) holds no layer of this {family.name} base.", hint="Check which base it was trained on.")
+        for module in modules:
+            module.eval()  # a file may ask for dropout, which diffusers would load in training mode
         self._adapters[lora.sha256] = any(_is_text_key(name) for name in tensors)
 
     def _forget(self, keep: set[str]) -> None:
@@ -171,7 +173,7 @@ class DiffusersRenderer:
         key = (text, worn)
         if key not in self._embeddings:
             pipeline: Any = family.pipeline
-            embedding, _ = pipeline.encode_prompt(text, machine.device, 1, do_classifier_free_guidance=False, clip_skip=self._clip_skip or None)
+            embedding, _ = pipeline.encode_prompt(text, machine.device, 1, do_classifier_free_guidance=False)
             self._embeddings[key] = embedding
         return self._embeddings[key]
 
