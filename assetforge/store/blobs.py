@@ -9,11 +9,11 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from assetforge.durable import clone, locked, storage_error, sync_files, sync_folder, temporary_beside
 from assetforge.errors import StorageError
@@ -235,10 +235,9 @@ class BlobBatch:
     ) -> None:
         try:
             if kind is None:
-                self._commit()
+                self.flush()
         finally:
-            for temporary, _ in self._waiting.values():
-                temporary.unlink(missing_ok=True)
+            self._forget()
 
     def put_file(self, path: Path) -> tuple[str, int]:
         """Take in a file, reading it once; see :meth:`BlobStore.put_file`."""
@@ -247,28 +246,39 @@ class BlobBatch:
         except OSError as error:
             raise storage_error(error, path, "read") from error
         try:
-            return self._take(reader, None, path)
+            return self._take(lambda writer: _copy_in(reader, writer), path)
         finally:
             os.close(reader)
 
     def put_bytes(self, data: bytes) -> str:
         """Take in bytes; see :meth:`BlobStore.put_bytes`."""
-        return self._take(None, data, self._store.root)[0]
+        return self._take(lambda writer: _hash_while_writing((data,), writer), self._store.root)[0]
 
-    def _take(self, reader: int | None, data: bytes | None, source: Path) -> tuple[str, int]:
+    def put_stream(self, stream: IO[bytes]) -> tuple[str, int]:
+        """Take in what a stream still has, such as a member of an archive; see :meth:`BlobStore.put_file`."""
+        return self._take(
+            lambda writer: _hash_while_writing(iter(lambda: stream.read(_CHUNK), b""), writer), self._store.root
+        )
+
+    def _forget(self) -> None:
+        for temporary, _ in self._waiting.values():
+            temporary.unlink(missing_ok=True)
+        self._waiting.clear()
+
+    def _take(self, fill: Callable[[int], tuple[str, int]], source: Path) -> tuple[str, int]:
         temporary: Path | None = None
         try:
             self._store.incoming.mkdir(parents=True, exist_ok=True)
             writer, name = tempfile.mkstemp(dir=self._store.incoming)
             temporary = Path(name)
             try:
-                sha256, size = _fill(reader, data, writer)
+                sha256, size = fill(writer)
                 os.fchmod(writer, _BLOB_MODE)
-                if self._is_there(sha256, size):
-                    temporary.unlink()
-                    return sha256, size
             finally:
                 os.close(writer)
+            if self._is_there(sha256, size):
+                temporary.unlink()
+                return sha256, size
         except BaseException as error:
             if temporary is not None:
                 temporary.unlink(missing_ok=True)
@@ -284,7 +294,12 @@ class BlobBatch:
         with self._store.lock():
             return _renew(self._store.path(sha256), size)
 
-    def _commit(self) -> None:
+    def flush(self) -> None:
+        """Make visible what was taken in so far.
+
+        Raises:
+            StorageError: The disk is full.
+        """
         folders: set[Path] = set()
         try:
             sync_files([temporary for temporary, _ in self._waiting.values()], self._store.root)
@@ -298,21 +313,27 @@ class BlobBatch:
                     folders.add(target.parent)
             if folders:
                 sync_files([*folders, self._store.root], self._store.root)
+            self._forget()
         except OSError as error:
             raise storage_error(error, self._store.root, "written") from error
 
 
-def _fill(reader: int | None, data: bytes | None, writer: int) -> tuple[str, int]:
-    if reader is None:
-        data = data or b""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(writer, view) :]
-        return hashlib.sha256(data).hexdigest(), len(data)
+def _copy_in(reader: int, writer: int) -> tuple[str, int]:
     if clone(reader, writer):
         # The clone is a snapshot: hashing it instead of the source is right even while somebody writes to the source.
         return _hash(writer)
     return _hash_while_copying(reader, writer)
+
+
+def _hash_while_writing(chunks: Iterable[bytes], writer: int) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(writer, view) :]
+    return digest.hexdigest(), size
 
 
 def _link(source: Path, destination: Path) -> None:
