@@ -18,11 +18,12 @@ __all__ = ["build_app", "run"]
 _BUILTIN = {entry.name for entry in COMMANDS}
 
 
-def build_app(*, plugins: bool = False) -> App:
+def build_app(*, plugins: bool = False, words: Sequence[str] | None = None) -> App:
     """The command tree; modules of commands are imported when they are called.
 
     Args:
         plugins: Add the commands of plugins, which loads the plugins.
+        words: The command line; of the plugins' commands only the one it calls is imported. ``None`` imports all of them.
     """
     app = App(
         name="assetforge",
@@ -36,7 +37,7 @@ def build_app(*, plugins: bool = False) -> App:
     if plugins:
         from assetforge.cli.plugin_commands import add_plugin_commands
 
-        add_plugin_commands(app)
+        add_plugin_commands(app, words)
     return app
 
 
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         if not words or words[0] in ("--help", "-h"):
             sys.stdout.write(overview())
             return ExitCode.OK
-        app = build_app(plugins=words[0] not in _BUILTIN)
+        app = build_app(plugins=words[0] not in _BUILTIN, words=words)
         _check_known(app, words[0])
         outcome = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()

@@ -3,22 +3,19 @@
 Works without any film and with every plugin broken.
 """
 
-import os
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
 from cyclopts import App
 
-from assetforge.cli.global_options import current_options
 from assetforge.cli.output import emit, facts, plain, say, table
+from assetforge.cli.session import film_folder
 from assetforge.errors import NotFoundError, UsageError
 from assetforge.extension.decisions import change_decisions, read_decisions
 from assetforge.extension.discovery import BUILTIN, installed_plugins
 from assetforge.extension.film_plugins import add_film_plugins, find_film_plugins, trust_film_plugin
 from assetforge.extension.overview import PluginReport, report_plugins
 from assetforge.extension.registry import get_registry
-from assetforge.paths import projects_dir
 
 __all__ = ["app"]
 
@@ -114,7 +111,7 @@ def trust(name: str, *, revoke: bool = False) -> None:
         name: Name of the plugin: its file or folder without suffix.
         revoke: Take the trust back.
     """
-    root = _film_folder()
+    root = film_folder()
     if root is None:
         raise UsageError(
             "Trust is about a plugin inside a film, and no film is named here.",
@@ -128,7 +125,7 @@ def trust(name: str, *, revoke: bool = False) -> None:
 
 def _reports() -> list[PluginReport]:
     registry = get_registry()
-    root = _film_folder()
+    root = film_folder()
     if root is not None:
         add_film_plugins(registry, root)
     return report_plugins(registry)
@@ -139,7 +136,7 @@ def _gives(report: PluginReport) -> str:
 
 
 def _names() -> list[str]:
-    root = _film_folder()
+    root = film_folder()
     return [candidate.name for candidate in (*installed_plugins(), *(find_film_plugins(root) if root else ()))]
 
 
@@ -147,13 +144,3 @@ def _known(name: str, names: Sequence[str]) -> None:
     if name not in names:
         close = get_close_matches(name, names, n=3) or list(names)
         raise NotFoundError(f"There is no plugin named {name!r}.", hint=f"Did you mean {', '.join(close)}?")
-
-
-def _film_folder() -> Path | None:
-    """The film that is meant, found without its database, so that the plugins of a damaged film can still be listed."""
-    name = current_options().project or os.environ.get("ASSETFORGE_PROJECT", "")
-    folders = (projects_dir() / name, Path(name)) if name else (Path.cwd(), *Path.cwd().parents)
-    found = next((folder for folder in folders if (folder / "project.toml").is_file()), None)
-    if name and found is None:
-        raise NotFoundError(f"There is no film named {name!r}.", hint="`assetforge project list` shows what there is.")
-    return found

@@ -1,15 +1,19 @@
 """The film that a command works on."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assetforge.cli.global_options import current_options
+from assetforge.errors import NotFoundError
+from assetforge.paths import projects_dir
 
 if TYPE_CHECKING:
     from assetforge.services.projects import Project
 
-__all__ = ["opened_project"]
+__all__ = ["film_folder", "opened_project"]
 
 
 @contextmanager
@@ -22,8 +26,6 @@ def opened_project() -> Iterator["Project"]:
         NotFoundError: There is no such film.
         UsageError: Several films fit.
     """
-    import os
-
     from assetforge.services.projects import find_project, open_project
 
     name = current_options().project or os.environ.get("ASSETFORGE_PROJECT", "")
@@ -34,3 +36,17 @@ def opened_project() -> Iterator["Project"]:
 
             add_film_plugins(get_registry(), project.root)
         yield project
+
+
+def film_folder() -> Path | None:
+    """The folder of the film that is meant, found without its database, so that the plugins of a damaged film can still be listed.
+
+    Raises:
+        NotFoundError: A film was named, and there is none of that name.
+    """
+    name = current_options().project or os.environ.get("ASSETFORGE_PROJECT", "")
+    folders = (projects_dir() / name, Path(name)) if name else (Path.cwd(), *Path.cwd().parents)
+    found = next((folder for folder in folders if (folder / "project.toml").is_file()), None)
+    if name and found is None:
+        raise NotFoundError(f"There is no film named {name!r}.", hint="`assetforge project list` shows what there is.")
+    return found
