@@ -1,0 +1,153 @@
+"""Taking files in, without the database: read once, look once, keep the bytes and the thumbnail. Runs in worker processes."""
+
+import dataclasses
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from assetforge.errors import ImageError, StorageError
+from assetforge.store.blobs import BlobBatch, BlobStore
+from assetforge.store.folders import shown_name
+from assetforge.store.imaging import Inspected, inspect_image
+from assetforge.store.sidecar import read_sidecar
+from assetforge.store.thumbs import ThumbStore
+
+__all__ = ["MAX_BYTES", "Taken", "TakenChunk", "crashed", "read_unchanging", "take_in"]
+
+MAX_BYTES = 1 << 30
+"""Largest file that is read, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What became of one file.
+
+    Attributes:
+        path: The file.
+        outcome: ``stored`` (its bytes and thumbnail are in the store now), ``known`` (they were before), or ``refused``.
+        sha256: Hash of the bytes; empty when it was refused.
+        inspected: What the decode said, without the thumbnail; ``None`` unless ``stored``.
+        caption: Sidecar caption, if there is one.
+        decodes: How often its pixels were decoded.
+        code: Short reason of a refusal.
+        message: The reason in a sentence.
+        hint: What to do about it.
+    """
+
+    path: Path
+    outcome: Literal["stored", "known", "refused"]
+    sha256: str = ""
+    inspected: Inspected | None = None
+    caption: str | None = None
+    decodes: int = 0
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenChunk:
+    """What became of some files.
+
+    Attributes:
+        files: One entry per file, in order; empty when the store failed.
+        failure: Message and hint of the store's failure (disk full, no permission), which ends the whole batch; empty otherwise.
+    """
+
+    files: tuple[Taken, ...] = ()
+    failure: tuple[str, str] | None = None
+
+
+def take_in(paths: Sequence[Path], blobs: BlobStore, thumbs: ThumbStore, known: Collection[str]) -> TakenChunk:
+    """Take in some files; a bad one is refused and the rest goes on.
+
+    Args:
+        paths: The files; they are only read.
+        blobs: Where bytes go; all blobs of the chunk are there when the function returns.
+        thumbs: Where thumbnails go.
+        known: Hashes that need not be decoded again when their blob is there.
+    """
+    taken: list[Taken] = []
+    try:
+        with blobs.batch() as batch:
+            taken.extend(_take(path, batch, blobs, thumbs, known) for path in paths)
+    except StorageError as error:
+        return TakenChunk(failure=(error.message, error.hint))
+    return TakenChunk(files=tuple(taken))
+
+
+def crashed(path: Path) -> Taken:
+    """The refusal of a file that killed the process that decoded it."""
+    return Taken(
+        path=path,
+        outcome="refused",
+        code="decoder-crash",
+        message=f"{shown_name(path)} made the picture decoder crash.",
+        hint="The file is damaged or needs more memory than there is; save it again with an image editor.",
+    )
+
+
+def _take(path: Path, batch: BlobBatch, blobs: BlobStore, thumbs: ThumbStore, known: Collection[str]) -> Taken:
+    name = shown_name(path)
+    try:
+        data = read_unchanging(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        caption = read_sidecar(path)
+        if sha256 in known and blobs.has(sha256):
+            return Taken(path=path, outcome="known", sha256=sha256, caption=caption)
+        inspected = inspect_image(data, name=name, sha256=sha256)
+    except ImageError as error:
+        return Taken(path=path, outcome="refused", code=error.code, message=error.message, hint=error.hint)
+    except Exception as error:  # noqa: BLE001 - whatever a decoder does with one file, the rest of the batch goes on
+        return Taken(
+            path=path,
+            outcome="refused",
+            code="damaged",
+            message=f"{name} cannot be decoded ({type(error).__name__}: {error}).",
+            hint="Open it in an image editor and save it again.",
+        )
+    batch.put_bytes(data)
+    thumbs.put(sha256, inspected.thumbnail)
+    slim = dataclasses.replace(inspected, thumbnail=b"")
+    return Taken(path=path, outcome="stored", sha256=sha256, inspected=slim, caption=caption, decodes=inspected.decodes)
+
+
+def read_unchanging(path: Path) -> bytes:
+    """All bytes of a file that nobody writes to meanwhile.
+
+    Raises:
+        ImageError: It is missing, no file, unreadable, larger than :data:`MAX_BYTES`, or changed while it was read; ``code`` is ``missing``,
+            ``not-a-file``, ``unreadable``, ``too-large`` or ``changing``.
+    """
+    name = shown_name(path)
+    try:
+        # Opening without waiting: a pipe that somebody named like a picture must not hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - an open descriptor
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise ImageError(f"{name} is not a file.", code="not-a-file", hint="Name picture files or folders.")
+            if before.st_size > MAX_BYTES:
+                raise ImageError(
+                    f"{name} is too large ({before.st_size // 1_000_000} MB).",
+                    code="too-large",
+                    hint=f"References may have up to {MAX_BYTES // 1_000_000} MB; save a smaller copy and add that.",
+                )
+            data = file.readall()
+            after = os.fstat(descriptor)
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} does not exist.", code="missing", hint="Check the path.") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(
+            f"{name} cannot be read: {reason}.", code="unreadable", hint="Check its permissions and the disk."
+        ) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != after.st_size:
+        raise ImageError(
+            f"{name} changed while it was read.", code="changing", hint="Add it again when it is completely copied."
+        )
+    return data
