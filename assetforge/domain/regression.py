@@ -194,15 +194,17 @@ def _numbers(given: Mapping[str, float | Sequence[float]], keys: Mapping[str, st
 def similarity_figures(rows: Sequence[CellScores], metric: str) -> dict[str, Any]:
     """Figures of one embedding metric: per block, over the core blocks, over all blocks with the trigger, of the bleed blocks, and per prompt.
 
+    Cells at strength 0 are the bare base by definition; they stand in ``prompts`` only.
     ``prompts`` is what a paired test over prompts needs: one entry per (block, prompt, strength), averaged over its seeds.
     """
     blocks = list(dict.fromkeys(row.cell.block for row in rows))
-    triggered = [row for row in rows if not row.bleed]
-    bleeding = [row for row in rows if row.bleed]
+    worn = [row for row in rows if row.cell.strength != 0]
+    triggered = [row for row in worn if not row.bleed]
+    bleeding = [row for row in worn if row.bleed]
     return {
         "overall": _aggregate(triggered, metric),
-        "core": _aggregate([row for row in rows if row.cell.block.startswith(CORE_PREFIX)], metric),
-        "blocks": {block: _aggregate([row for row in rows if row.cell.block == block], metric) for block in blocks},
+        "core": _aggregate([row for row in worn if row.cell.block.startswith(CORE_PREFIX)], metric),
+        "blocks": {block: _aggregate([row for row in worn if row.cell.block == block], metric) for block in blocks},
         "bleed": {"cells": len(bleeding), "distance_to_control": _distances(bleeding, metric)},
         "prompts": _by_prompt(rows, metric),
     }

@@ -18,12 +18,15 @@ from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
 from assetforge.errors import TryAgainError
 from assetforge.services.comparison_records import comparison_row, read_scores, render_hashes
 from assetforge.services.projects import Project
-from assetforge.services.report_cells import block_views, worst_list
+from assetforge.services.report_cells import NOTHING, block_views, worst_list
 from assetforge.services.report_images import ReportImages
 from assetforge.services.report_lineage import lineage_view, version_facts
 from assetforge.store.durable import write_atomic
 
 __all__ = ["write_report"]
+
+MOST_BYTES = 15_000_000
+"""Size of a report that still goes through a mail server."""
 
 _BLOCK_TITLES = {
     "core": ("Core", "Does it look right where training pictures were like this?"),
@@ -59,18 +62,23 @@ def write_report(project: Project, comparison_id: int, destination: Path | None 
                 hint="`assetforge compare --wait` finishes it.",
             )
     scores = read_scores(project, comparison_id)
-    with project.read() as session:
-        row = comparison_row(session, comparison_id)
-        context = _context(project, session, row, scores)
-    html = _render(context)
+    for share in (1.0, 0.5, 0.2):
+        with project.read() as session:
+            row = comparison_row(session, comparison_id)
+            context = _context(project, session, row, scores, share)
+        html = _render(context).encode()
+        if len(html) <= MOST_BYTES:
+            break
     path = destination or project.paths.reports / _file_name(context)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, html.encode())
+    write_atomic(path, html)
     _remember(project, comparison_id, path)
     return path
 
 
-def _context(project: Project, session: Session, row: Comparison, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _context(
+    project: Project, session: Session, row: Comparison, scores: Mapping[str, Any], share: float
+) -> dict[str, Any]:
     summary = row.summary
     asset = session.get_one(Asset, row.asset_id)
     version = session.get_one(Version, row.version_id)
@@ -78,7 +86,9 @@ def _context(project: Project, session: Session, row: Comparison, scores: Mappin
     evaluation = session.get_one(Evaluation, row.evaluation_id)
     hashes = render_hashes(session, row)
     settings = evaluation.plan["settings"]
-    images = ReportImages(project.blobs, count=len(set(hashes.values())), size=(settings["width"], settings["height"]))
+    images = ReportImages(
+        project.blobs, count=len(set(hashes.values())), size=(settings["width"], settings["height"]), share=share
+    )
     primary = summary["primary"] if summary["references"]["used"] else ""
     lineage = lineage_view(session, asset, version, baseline, images)
     return {
@@ -140,11 +150,11 @@ def _figures(summary: Mapping[str, Any], primary: str) -> list[dict[str, str]]:
         better = core["better_than_baseline"]
         found.append(
             {
-                "value": f"{core['delta']:+.3f}".replace("-", "−"),
+                "value": _signed(core["delta"]),
                 "unit": "similarity",
                 "name": f"against the baseline, better in {better['yes']} of {better['of']}",
                 "before": "",
-                "tone": "good" if core["delta"] > 0 else "bad",
+                "tone": "good" if core["delta"] > NOTHING else "bad" if core["delta"] < -NOTHING else "",
             }
         )
     if bleed.get("new") is not None:
@@ -231,8 +241,10 @@ def _render(context: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float | None) -> str:
-    """A difference with its sign, and a real minus."""
-    return "" if value is None else f"{value:+.3f}".replace("-", "−")
+    """A difference with its sign and a real minus; what rounds to nothing is written as such."""
+    if value is None:
+        return ""
+    return "±0" if abs(value) < NOTHING else f"{value:+.3f}".replace("-", "−")
 
 
 def _file_name(context: Mapping[str, Any]) -> str:

@@ -7,7 +7,10 @@ from assetforge.domain.regression import badness, image_key
 from assetforge.domain.suite import BLEED_PREFIX
 from assetforge.services.report_images import ReportImages
 
-__all__ = ["block_views", "worst_list"]
+__all__ = ["NOTHING", "block_views", "worst_list"]
+
+NOTHING = 0.0005
+"""Differences below this are not shown as differences."""
 
 _WORST = 12
 
@@ -23,7 +26,7 @@ def worst_list(cells: Sequence[Mapping[str, Any]], primary: str, has_baseline: b
             "seed": cell["seed"],
             "strength": cell["strength"],
             "change": _change(cell, primary, has_baseline),
-            "bad": badness(cell, primary, has_baseline) > 0 and bool(primary),
+            "bad": badness(cell, primary, has_baseline) > NOTHING and bool(primary),
         }
         for cell in ordered[:_WORST]
     ]

@@ -28,13 +28,14 @@ class ReportImages:
         blobs: Where they are.
         count: How many different renders the report will show.
         size: Width and height of a render.
+        share: Share of the budget to use, 0 to 1; smaller for pictures that compress badly.
     """
 
-    def __init__(self, blobs: BlobStore, *, count: int, size: tuple[int, int]) -> None:
+    def __init__(self, blobs: BlobStore, *, count: int, size: tuple[int, int], share: float = 1.0) -> None:
         self._blobs = blobs
         self._done: dict[tuple[str, str, int], str] = {}
         self.pixelated = max(size) <= _PIXEL_ART
-        per_picture = BUDGET_BYTES / max(1, count)
+        per_picture = share * BUDGET_BYTES / max(1, count)
         ratio = min(size) / max(size)
         fitting = (per_picture / _BYTES_PER_PIXEL / ratio) ** 0.5
         self._side = int(min(512, max(96, fitting), max(size)))

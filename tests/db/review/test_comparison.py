@@ -22,7 +22,7 @@ def test_the_whole_way_from_a_wish_to_figures(world):
     similarity = figures["core"]["similarity"]
     assert similarity["control"] < similarity["baseline"] < similarity["new"] < figures["ceiling"]["similarity"] <= 1
     assert figures["bleed"]["distance_to_control"]["new"] < 0.1
-    assert figures["overall"]["cells"] == 7
+    assert figures["overall"]["cells"] == 6
     assert [entry["seeds"] for entry in figures["prompts"] if entry["block"] == "core"] == [2, 2]
     assert summary["engines"]["equal"]
     assert summary["references"]["used"] == 3
