@@ -17,7 +17,16 @@ from assetforge_diffusers.draws import key
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.params import LoraTrainerParams
 
-__all__ = ["adapter_config_json", "adapter_state", "add_adapters", "load_adapter_state", "load_kohya", "to_diffusers", "to_kohya", "trainable"]
+__all__ = [
+    "adapter_config_json",
+    "adapter_state",
+    "add_adapters",
+    "load_adapter_state",
+    "load_kohya",
+    "to_diffusers",
+    "to_kohya",
+    "trainable",
+]
 
 _ADAPTER = "default"
 Modules = Mapping[str, torch.nn.Module]
@@ -58,12 +67,19 @@ def _denoiser_config(family: Family, params: LoraTrainerParams) -> LoraConfig:
 
 def _text_config(family: Family, params: LoraTrainerParams) -> LoraConfig:
     layers = list(family.layers["text"])
-    return LoraConfig(r=params.rank, lora_alpha=cast("int", params.alpha), lora_dropout=params.dropout, target_modules=layers)
+    return LoraConfig(
+        r=params.rank, lora_alpha=cast("int", params.alpha), lora_dropout=params.dropout, target_modules=layers
+    )
 
 
 def trainable(modules: Modules) -> dict[str, torch.nn.Parameter]:
     """The LoRA parameters by ``component.path``, in module order."""
-    return {f"{component}.{name}": parameter for component, module in modules.items() for name, parameter in module.named_parameters() if parameter.requires_grad}
+    return {
+        f"{component}.{name}": parameter
+        for component, module in modules.items()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def adapter_state(modules: Modules) -> dict[str, torch.Tensor]:
@@ -81,11 +97,22 @@ def load_adapter_state(modules: Modules, tensors: Mapping[str, torch.Tensor]) ->
     Raises:
         UsageError: The names do not fit these networks.
     """
-    expected = {f"{component}.{name}" for component, module in modules.items() for name in get_peft_model_state_dict(module, adapter_name=_ADAPTER)}
+    expected = {
+        f"{component}.{name}"
+        for component, module in modules.items()
+        for name in get_peft_model_state_dict(module, adapter_name=_ADAPTER)
+    }
     if expected != set(tensors):
-        raise UsageError(f"The LoRA weights do not fit: {len(expected ^ set(tensors))} layers differ.", hint="The targets or the base model have changed.")
+        raise UsageError(
+            f"The LoRA weights do not fit: {len(expected ^ set(tensors))} layers differ.",
+            hint="The targets or the base model have changed.",
+        )
     for component, module in modules.items():
-        part = {name.removeprefix(f"{component}."): tensor for name, tensor in tensors.items() if name.startswith(f"{component}.")}
+        part = {
+            name.removeprefix(f"{component}."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{component}.")
+        }
         set_peft_model_state_dict(module, part, adapter_name=_ADAPTER)
 
 
@@ -122,7 +149,10 @@ def load_kohya(family: Family, modules: Modules, tensors: Mapping[str, torch.Ten
         stem = _kohya_stem(family.kohya_prefixes[component], component, path)
         source = f"{stem}.{'lora_down' if part.startswith('A') else 'lora_up'}.weight"
         if source not in tensors or tensors[source].shape != fresh.shape:
-            raise UsageError(f"The weights to continue from do not fit at {stem}.", hint="Use the rank, targets and text encoder setting they were trained with.")
+            raise UsageError(
+                f"The weights to continue from do not fit at {stem}.",
+                hint="Use the rank, targets and text encoder setting they were trained with.",
+            )
         used.add(source)
         tensor = tensors[source].float()
         if part.startswith("B") and f"{stem}.alpha" in tensors:
@@ -131,7 +161,10 @@ def load_kohya(family: Family, modules: Modules, tensors: Mapping[str, torch.Ten
         state[name] = tensor
     left = [name for name in tensors if not name.endswith(".alpha") and name not in used]
     if left:
-        raise UsageError(f"The weights to continue from have {len(left)} tensors more, such as {left[0]}.", hint="Use the targets they were trained with.")
+        raise UsageError(
+            f"The weights to continue from have {len(left)} tensors more, such as {left[0]}.",
+            hint="Use the targets they were trained with.",
+        )
     load_adapter_state(modules, state)
 
 

@@ -18,7 +18,9 @@ def commit(context: TrainContext, loop: TrainingLoop, step: int, state: dict[str
     files = {name: context.checkpoint_file(step, f"{name}.safetensors") for name in ("lora", "optimizer")}
     save_file(adapter_state(loop.modules), files["lora"])
     save_file(loop.optimizer_state(), files["optimizer"])
-    context.commit_checkpoint(step, files, {**state, "scaler": loop.scaler_state(), "identity": _identity(context, loop)})
+    context.commit_checkpoint(
+        step, files, {**state, "scaler": loop.scaler_state(), "identity": _identity(context, loop)}
+    )
 
 
 def restore(context: TrainContext, loop: TrainingLoop, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -30,7 +32,10 @@ def restore(context: TrainContext, loop: TrainingLoop, checkpoint: Checkpoint) -
     then, now = checkpoint.state["identity"], _identity(context, loop)
     if then != now:
         changed = ", ".join(name for name in now if then.get(name) != now[name])
-        raise JobError(f"The checkpoint at step {checkpoint.step} belongs to another run: {changed} changed.", hint="Start a new run instead of resuming.")
+        raise JobError(
+            f"The checkpoint at step {checkpoint.step} belongs to another run: {changed} changed.",
+            hint="Start a new run instead of resuming.",
+        )
     load_adapter_state(loop.modules, read_tensors(checkpoint.files["lora"])[0])
     loop.load_optimizer_state(read_tensors(checkpoint.files["optimizer"])[0])
     loop.load_scaler_state(checkpoint.state["scaler"])
@@ -38,5 +43,13 @@ def restore(context: TrainContext, loop: TrainingLoop, checkpoint: Checkpoint) -
 
 
 def _identity(context: TrainContext, loop: TrainingLoop) -> dict[str, Any]:
-    learning = loop.params.model_dump(mode="json", exclude={"checkpoint_every", "validation_every", "gradient_checkpointing"})
-    return {"dataset": context.dataset.tree_hash, "base": context.payload.base.digest, "seed": loop.seed, "total": loop.total, **learning}
+    learning = loop.params.model_dump(
+        mode="json", exclude={"checkpoint_every", "validation_every", "gradient_checkpointing"}
+    )
+    return {
+        "dataset": context.dataset.tree_hash,
+        "base": context.payload.base.digest,
+        "seed": loop.seed,
+        "total": loop.total,
+        **learning,
+    }

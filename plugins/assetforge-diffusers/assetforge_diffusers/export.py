@@ -19,7 +19,9 @@ _GPU_TOLERANCE = 1e-3
 """Other devices than the CPU may choose another kernel for the same numbers; a wrong alpha or a lost layer is far above it."""
 
 
-def write_exports(folder: Path, name: str, family: Family, modules: Mapping[str, torch.nn.Module], metadata: Mapping[str, str]) -> tuple[Path, Path, str]:
+def write_exports(
+    folder: Path, name: str, family: Family, modules: Mapping[str, torch.nn.Module], metadata: Mapping[str, str]
+) -> tuple[Path, Path, str]:
     """Write ``<name>.safetensors`` (kohya) and ``<name>.diffusers.safetensors``.
 
     Returns:
@@ -34,7 +36,15 @@ def write_exports(folder: Path, name: str, family: Family, modules: Mapping[str,
     return kohya, diffusers, described["sshs_model_hash"]
 
 
-def verify_exports(base: Path, family: Family, machine: Machine, adapted: Sequence[str], files: Sequence[Path], captions: Sequence[str], side: int) -> float:
+def verify_exports(
+    base: Path,
+    family: Family,
+    machine: Machine,
+    adapted: Sequence[str],
+    files: Sequence[Path],
+    captions: Sequence[str],
+    side: int,
+) -> float:
     """Reload every file into a fresh pipeline and compare its outputs with the trained model's.
 
     Args:
@@ -62,10 +72,16 @@ def verify_exports(base: Path, family: Family, machine: Machine, adapted: Sequen
     worst, device = 0.0, machine.device
     for file in files:
         read_tensors(file)
-        fresh.pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name="export", local_files_only=True, use_safetensors=True)
+        fresh.pipeline.load_lora_weights(
+            file.parent, weight_name=file.name, adapter_name="export", local_files_only=True, use_safetensors=True
+        )
         reloaded = _probe(fresh, device, captions, side)
         difference = max(float((reloaded[name] - trained[name]).abs().max()) for name in trained)
-        allowed = 0.0 if device.type == "cpu" else _GPU_TOLERANCE * max(float(tensor.abs().max()) for tensor in trained.values())
+        allowed = (
+            0.0
+            if device.type == "cpu"
+            else _GPU_TOLERANCE * max(float(tensor.abs().max()) for tensor in trained.values())
+        )
         if not difference <= allowed:
             raise JobError(
                 f"{file.name} was written but does not give back the trained model: its outputs differ by {difference:.3g}.",

@@ -32,12 +32,18 @@ def check_weights_file(file: Path) -> Path:
     if not file.is_file():
         raise NotFoundError(f"The weights {file} do not exist.", hint="Check the path, or restore the file.")
     if file.suffix.lower() in _PICKLES:
-        raise UsageError(f"{file.name} is a pickle, which can run code when it is loaded; only safetensors are opened.", hint=_CONVERT)
+        raise UsageError(
+            f"{file.name} is a pickle, which can run code when it is loaded; only safetensors are opened.",
+            hint=_CONVERT,
+        )
     try:
         with safe_open(file, framework="pt") as opened:
             opened.keys()
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{file.name} is not a readable safetensors file ({error}).", hint=f"It is damaged or another format. {_CONVERT}") from error
+        raise UsageError(
+            f"{file.name} is not a readable safetensors file ({error}).",
+            hint=f"It is damaged or another format. {_CONVERT}",
+        ) from error
     return file
 
 
@@ -61,12 +67,21 @@ def open_pipeline(kind: Any, folder: Path, dtype: torch.dtype, components: tuple
         UsageError: A component has only pickled weights, or the base is a single file.
     """
     if folder.is_file():
-        raise UsageError(f"The base model {folder.name} is a single file; this plugin opens pipeline folders.", hint="Convert it to a diffusers folder.")
+        raise UsageError(
+            f"The base model {folder.name} is a single file; this plugin opens pipeline folders.",
+            hint="Convert it to a diffusers folder.",
+        )
     if not (folder / "model_index.json").is_file():
-        raise NotFoundError(f"{folder} is not a pipeline folder: it has no model_index.json.", hint="Point the base model at a diffusers folder.")
+        raise NotFoundError(
+            f"{folder} is not a pipeline folder: it has no model_index.json.",
+            hint="Point the base model at a diffusers folder.",
+        )
     variants = {_weights_variant(folder, component) for component in components}
     if len(variants) > 1:
-        raise UsageError(f"The components of {folder} are stored in different variants.", hint="Keep either the plain or the fp16 files of every component.")
+        raise UsageError(
+            f"The components of {folder} are stored in different variants.",
+            hint="Keep either the plain or the fp16 files of every component.",
+        )
     return kind.from_pretrained(
         folder,
         dtype=dtype,
@@ -84,11 +99,18 @@ def _weights_variant(folder: Path, component: str) -> str | None:
     if not files:
         pickles = [file for file in sorted((folder / component).glob("*")) if file.suffix in _PICKLES]
         if pickles:
-            raise UsageError(f"{pickles[0]} is a pickle, which can run code when it is loaded; only safetensors are opened.", hint=_CONVERT)
+            raise UsageError(
+                f"{pickles[0]} is a pickle, which can run code when it is loaded; only safetensors are opened.",
+                hint=_CONVERT,
+            )
         raise NotFoundError(f"{folder} has no weights for its {component}.", hint="Copy the whole base model again.")
     for file in files:
         check_weights_file(file)
-    return None if any(file.name.count(".") == 1 or "-of-" in file.name.split(".")[0] for file in files) else files[0].name.split(".")[-2]
+    return (
+        None
+        if any(file.name.count(".") == 1 or "-of-" in file.name.split(".")[0] for file in files)
+        else files[0].name.split(".")[-2]
+    )
 
 
 def component_digest(module: torch.nn.Module, config: Any) -> str:

@@ -44,7 +44,16 @@ class BadStep:
 class TrainingLoop:
     """One run in memory."""
 
-    def __init__(self, family: Family, material: Material, repeats: list[int], params: LoraTrainerParams, total: int, seed: int, machine: Machine) -> None:
+    def __init__(
+        self,
+        family: Family,
+        material: Material,
+        repeats: list[int],
+        params: LoraTrainerParams,
+        total: int,
+        seed: int,
+        machine: Machine,
+    ) -> None:
         """Add adapters to the family's networks and move them to the device.
 
         Args:
@@ -56,7 +65,14 @@ class TrainingLoop:
             seed: Seed of all randomness.
             machine: Where.
         """
-        self.params, self.total, self.seed, self.machine, self.family, self.material = params, total, seed, machine, family, material
+        self.params, self.total, self.seed, self.machine, self.family, self.material = (
+            params,
+            total,
+            seed,
+            machine,
+            family,
+            material,
+        )
         self.shuffle = Shuffle(repeats, params.batch_size, seed, params.flip, params.caption_dropout)
         family.denoiser.to(machine.dtype)
         if params.text_encoder:
@@ -99,7 +115,9 @@ class TrainingLoop:
     def _keep(self, index: int, loss: torch.Tensor, norm: torch.Tensor | None) -> None:
         place = len(self._filled)
         self._figures[place, 0] = loss.detach()
-        if norm is not None and self.machine.accelerator.scaler is None:  # a loss scaler skips steps with infinite gradients on purpose
+        if (
+            norm is not None and self.machine.accelerator.scaler is None
+        ):  # a loss scaler skips steps with infinite gradients on purpose
             self._figures[place, 1] = norm
         self._filled.append(index)
 
@@ -138,9 +156,15 @@ class TrainingLoop:
             fixed = draw(generator(0, "validation", item), shape, device)
             draws = Draws(fixed.noise, fixed.encoding, torch.tensor(_VALIDATION_TIMES, device=device), fixed.offset)
             with self.machine.accelerator.autocast():
-                told = self.family.encode_tokens(material.tokens[row][None]) if material.told is None else {k: v[row][None].to(device) for k, v in material.told.items()}
+                told = (
+                    self.family.encode_tokens(material.tokens[row][None])
+                    if material.told is None
+                    else {k: v[row][None].to(device) for k, v in material.told.items()}
+                )
                 told = {name: tensor.expand(shape[0], *tensor.shape[1:]) for name, tensor in told.items()}
-                losses.append(self.family.loss(self.family.latents(moments, draws.encoding), told, draws, 0.0, 0.0).mean())
+                losses.append(
+                    self.family.loss(self.family.latents(moments, draws.encoding), told, draws, 0.0, 0.0).mean()
+                )
         for module in self.modules.values():
             module.train()
         return float(torch.stack(losses).mean())
@@ -164,7 +188,9 @@ class TrainingLoop:
         for name, tensor in tensors.items():
             parameter, _, what = name.rpartition("/")
             if parameter not in self.parameters:
-                raise UsageError(f"The optimizer state is for another network: {parameter} is unknown.", hint="Start the run again.")
+                raise UsageError(
+                    f"The optimizer state is for another network: {parameter} is unknown.", hint="Start the run again."
+                )
             state.setdefault(self.parameters[parameter], {})[what] = tensor.to(self.machine.device)
         self.optimizer.optimizer.state.update(state)
 
@@ -179,13 +205,23 @@ class TrainingLoop:
             self.machine.accelerator.scaler.load_state_dict(dict(state))
 
 
-def _adamw(parameters: Mapping[str, torch.nn.Parameter], denoiser: str, params: LoraTrainerParams) -> torch.optim.Optimizer:
+def _adamw(
+    parameters: Mapping[str, torch.nn.Parameter], denoiser: str, params: LoraTrainerParams
+) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = [
-        {"params": [p for name, p in parameters.items() if name.startswith(f"{denoiser}.")], "peak": params.learning_rate},
-        {"params": [p for name, p in parameters.items() if not name.startswith(f"{denoiser}.")], "peak": params.text_encoder_learning_rate},
+        {
+            "params": [p for name, p in parameters.items() if name.startswith(f"{denoiser}.")],
+            "peak": params.learning_rate,
+        },
+        {
+            "params": [p for name, p in parameters.items() if not name.startswith(f"{denoiser}.")],
+            "peak": params.text_encoder_learning_rate,
+        },
     ]
     filled = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(filled, lr=0.0, betas=(params.beta1, params.beta2), weight_decay=params.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        filled, lr=0.0, betas=(params.beta1, params.beta2), weight_decay=params.weight_decay, fused=True
+    )
 
 
 def _checkpoint_gradients(module: Any) -> None:

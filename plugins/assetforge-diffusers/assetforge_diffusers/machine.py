@@ -59,7 +59,9 @@ def take_machine(device: str, threads: int, precision: Precision, *, training: b
         torch.set_num_threads(threads)
     kind = device.partition(":")[0]
     if (kind == "cuda" and not torch.cuda.is_available()) or (kind == "mps" and not torch.backends.mps.is_available()):
-        raise UsageError(f"There is no {kind} device here.", hint="Run on another machine, or set the device to auto or cpu.")
+        raise UsageError(
+            f"There is no {kind} device here.", hint="Run on another machine, or set the device to auto or cpu."
+        )
     if kind == "cuda" and ":" in device:
         torch.cuda.set_device(torch.device(device))
         os.environ["ACCELERATE_TORCH_DEVICE"] = device
@@ -84,7 +86,10 @@ def _choose_precision(device: str, precision: Precision, *, training: bool) -> s
             return "fp32"
         return "bf16" if training and torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if precision == "fp16" and device != "cuda":
-        raise UsageError(f"fp16 is only for NVIDIA and AMD GPUs, and this runs on {device}.", hint="Set precision to auto, fp32 or bf16.")
+        raise UsageError(
+            f"fp16 is only for NVIDIA and AMD GPUs, and this runs on {device}.",
+            hint="Set precision to auto, fp32 or bf16.",
+        )
     return precision
 
 
@@ -101,9 +106,14 @@ def engine_record(machine: Machine) -> dict[str, Any]:
     """Versions, device and number format: what can change numbers."""
     device = machine.device
     return {
-        **{name: version(name) for name in ("torch", "diffusers", "transformers", "peft", "accelerate", "assetforge-diffusers")},
+        **{
+            name: version(name)
+            for name in ("torch", "diffusers", "transformers", "peft", "accelerate", "assetforge-diffusers")
+        },
         "device": device.type,
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine(),
+        "device_name": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine(),
         "cuda": str(torch.version.cuda or torch.version.hip or ""),
         "dtype": machine.precision,
         "threads": torch.get_num_threads(),

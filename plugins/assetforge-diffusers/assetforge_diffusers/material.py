@@ -82,13 +82,24 @@ class Material:
         _, _, channels, height, width = self.moments.shape
         return batch, channels // 2, height, width
 
-    def batch(self, picks: Sequence[Pick], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, Conditioning | None]:
+    def batch(
+        self, picks: Sequence[Pick], device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor, Conditioning | None]:
         """Moments, token ids and embeddings of some views, on ``device``."""
-        where = torch.tensor([[pick.item, int(pick.flipped), self.row[pick.item] if pick.captioned else len(self.tokens) - 1] for pick in picks])
+        where = torch.tensor(
+            [
+                [pick.item, int(pick.flipped), self.row[pick.item] if pick.captioned else len(self.tokens) - 1]
+                for pick in picks
+            ]
+        )
         if self.moments.device.type != "cpu":
             where = where.to(self.moments.device, non_blocking=True)
         items, flips, rows = where.unbind(1)
-        told = None if self.told is None else {name: tensor[rows].to(device, non_blocking=True) for name, tensor in self.told.items()}
+        told = (
+            None
+            if self.told is None
+            else {name: tensor[rows].to(device, non_blocking=True) for name, tensor in self.told.items()}
+        )
         return self.moments[items, flips].to(device, non_blocking=True), self.tokens[rows], told
 
 
@@ -97,22 +108,40 @@ def _digest(parts: Mapping[str, object]) -> str:
 
 
 def _latent_key(item: DatasetItem, side: int, flipped: bool, family: Family) -> str:
-    return _digest({
-        "kind": "moments",
-        "image": item.sha256,
-        "crop": item.crop,
-        "side": side,
-        "flipped": flipped,
-        "autoencoder": family.autoencoder_digest,
-        "code": [PICTURES_VERSION, _ENCODING_VERSION],
-    })
+    return _digest(
+        {
+            "kind": "moments",
+            "image": item.sha256,
+            "crop": item.crop,
+            "side": side,
+            "flipped": flipped,
+            "autoencoder": family.autoencoder_digest,
+            "code": [PICTURES_VERSION, _ENCODING_VERSION],
+        }
+    )
 
 
 def _text_key(caption: str, family: Family) -> str:
-    return _digest({"kind": "text", "caption": hashlib.sha256(caption.encode()).hexdigest(), "encoder": family.text_digest, "code": _ENCODING_VERSION})
+    return _digest(
+        {
+            "kind": "text",
+            "caption": hashlib.sha256(caption.encode()).hexdigest(),
+            "encoder": family.text_digest,
+            "code": _ENCODING_VERSION,
+        }
+    )
 
 
-def prepare_material(context: TrainContext, family: Family, items: Sequence[DatasetItem], side: int, *, flip: bool, embed: bool, device: torch.device) -> Material:
+def prepare_material(
+    context: TrainContext,
+    family: Family,
+    items: Sequence[DatasetItem],
+    side: int,
+    *,
+    flip: bool,
+    embed: bool,
+    device: torch.device,
+) -> Material:
     """Encode pictures and captions, or take them from the cache.
 
     Args:
@@ -146,7 +175,12 @@ def prepare_material(context: TrainContext, family: Family, items: Sequence[Data
 
 
 def _encode_pictures(
-    context: TrainContext, cache: ContentCache, family: Family, items: Sequence[DatasetItem], side: int, flips: tuple[bool, ...]
+    context: TrainContext,
+    cache: ContentCache,
+    family: Family,
+    items: Sequence[DatasetItem],
+    side: int,
+    flips: tuple[bool, ...],
 ) -> torch.Tensor:
     wanted = [(item, flipped, _latent_key(item, side, flipped, family)) for item in items for flipped in flips]
     found = {key: entry["moments"] for _, _, key in wanted if (entry := cache.get(key)) is not None}
@@ -176,11 +210,15 @@ def _tokenize(context: TrainContext, family: Family, captions: Sequence[str]) ->
     long = [(caption, missing) for caption, (_, missing) in zip(captions, rows, strict=True) if missing]
     if long:
         caption, missing = max(long, key=lambda pair: pair[1])
-        context.log(f"{len(long)} captions are too long for the text encoder; the end is not read, at most {missing} tokens: {caption[:80]!r}")
+        context.log(
+            f"{len(long)} captions are too long for the text encoder; the end is not read, at most {missing} tokens: {caption[:80]!r}"
+        )
     return torch.stack([tokens for tokens, _ in rows])
 
 
-def _encode_captions(context: TrainContext, cache: ContentCache, family: Family, captions: Sequence[str], tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+def _encode_captions(
+    context: TrainContext, cache: ContentCache, family: Family, captions: Sequence[str], tokens: torch.Tensor
+) -> dict[str, torch.Tensor]:
     entries = []
     for caption, row in zip(captions, tokens, strict=True):
         key = _text_key(caption, family)

@@ -61,7 +61,14 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
     params, payload = facts.params, facts.payload
     items = facts.dataset.train_items()
     folders = _folders(payload.asset, items)
-    network_args = {"conv_dim": str(params.conv_rank), "conv_alpha": str(params.conv_alpha or params.alpha / params.rank * params.conv_rank)} if params.conv_rank else {}
+    network_args = (
+        {
+            "conv_dim": str(params.conv_rank),
+            "conv_alpha": str(params.conv_alpha or params.alpha / params.rank * params.conv_rank),
+        }
+        if params.conv_rank
+        else {}
+    )
     epochs = facts.epochs
     values: dict[str, object] = {
         "output_name": payload.output_name,
@@ -112,7 +119,9 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         "enable_bucket": False,
         "datasets": json.dumps([_dataset(facts, folders)]),
         "tag_frequency": json.dumps({name: _tags(part) for name, part in folders.items()}),
-        "dataset_dirs": json.dumps({name: {"n_repeats": part[0].repeats, "img_count": len(part)} for name, part in folders.items()}),
+        "dataset_dirs": json.dumps(
+            {name: {"n_repeats": part[0].repeats, "img_count": len(part)} for name, part in folders.items()}
+        ),
         "reg_dataset_dirs": json.dumps({}),
         "bucket_info": json.dumps(_buckets(facts.side, items)),
     }
@@ -137,7 +146,10 @@ def _tags(items: Sequence[DatasetItem]) -> dict[str, int]:
 
 
 def _buckets(side: int, items: Sequence[DatasetItem]) -> dict[str, object]:
-    return {"buckets": {"0": {"resolution": [side, side], "count": sum(item.repeats for item in items)}}, "mean_img_ar_error": 0.0}
+    return {
+        "buckets": {"0": {"resolution": [side, side], "count": sum(item.repeats for item in items)}},
+        "mean_img_ar_error": 0.0,
+    }
 
 
 def _dataset(facts: RunFacts, folders: Mapping[str, Sequence[DatasetItem]]) -> dict[str, object]:
@@ -204,7 +216,10 @@ def _own(facts: RunFacts) -> dict[str, str]:
         "trainer": facts.trainer,
         "params": facts.params.model_dump_json(),
     }
-    extra = {name if name.startswith("assetforge.") else f"assetforge.{name}": value for name, value in payload.metadata.items()}
+    extra = {
+        name if name.startswith("assetforge.") else f"assetforge.{name}": value
+        for name, value in payload.metadata.items()
+    }
     return {**{f"assetforge.{name}": value for name, value in own.items()}, **extra}
 
 

@@ -23,7 +23,9 @@ with suppress(ImportError):
 Box = tuple[int, int, int, int]
 
 
-def read_square(file: Path, side: int, crop: Box | None = None, *, flip: bool = False) -> "np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]":
+def read_square(
+    file: Path, side: int, crop: Box | None = None, *, flip: bool = False
+) -> "np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]":
     """Read a picture as sRGB pixels of shape (side, side, 3): EXIF orientation, ICC to sRGB, alpha on white, ``crop``, centre square, Lanczos.
 
     Args:
@@ -39,10 +41,18 @@ def read_square(file: Path, side: int, crop: Box | None = None, *, flip: bool = 
         with Image.open(file) as opened:
             image = _to_srgb(ImageOps.exif_transpose(opened))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{file.name} cannot be decoded: {error}.", code="undecodable", hint="Exclude it from the dataset or replace it.") from error
+        raise ImageError(
+            f"{file.name} cannot be decoded: {error}.",
+            code="undecodable",
+            hint="Exclude it from the dataset or replace it.",
+        ) from error
     box = crop or (0, 0, image.width, image.height)
     if not (0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height):
-        raise ImageError(f"The crop {box} of {file.name} lies outside its {image.width} x {image.height} pixels.", code="bad-crop", hint="Set the crop again.")
+        raise ImageError(
+            f"The crop {box} of {file.name} lies outside its {image.width} x {image.height} pixels.",
+            code="bad-crop",
+            hint="Set the crop again.",
+        )
     image = image.crop(box)
     image = image.resize((side, side), Resampling.LANCZOS, box=_centre_square(image.size))
     if flip:

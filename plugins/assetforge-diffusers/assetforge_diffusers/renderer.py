@@ -49,13 +49,19 @@ class DiffusersRenderer:
         """
         params = context.params
         if not isinstance(params, RendererParams):
-            raise PluginError(f"The renderer {RENDERER.name} was given parameters of {type(params).__name__}.", hint="Start the evaluation again.")
+            raise PluginError(
+                f"The renderer {RENDERER.name} was given parameters of {type(params).__name__}.",
+                hint="Start the evaluation again.",
+            )
         self.close()
         machine = take_machine(context.device, context.threads, params.precision, training=False)
         family = family_class(base.family).open(context.base_path(base), machine.dtype)
         factor = family.latent_factor
         if settings.width % factor or settings.height % factor:
-            raise UsageError(f"The size {settings.width} x {settings.height} is not a multiple of {factor} pixels.", hint="Set another size in the suite.")
+            raise UsageError(
+                f"The size {settings.width} x {settings.height} is not a multiple of {factor} pixels.",
+                hint="Set another size in the suite.",
+            )
         family.pipeline.to(machine.device)
         sampler = family.sampler(settings.sampler)
         self._family, self._machine, self._settings, self._context = family, machine, settings, context
@@ -108,19 +114,36 @@ class DiffusersRenderer:
         family = self._opened()[0]
         file = context.workdir / lora.file
         if file.suffix.lower() != ".safetensors":
-            raise UsageError(f"{lora.name} is stored in {file.name}; only safetensors are opened.", hint="Convert it with the tool that made it.")
+            raise UsageError(
+                f"{lora.name} is stored in {file.name}; only safetensors are opened.",
+                hint="Convert it with the tool that made it.",
+            )
         tensors, _ = read_tensors(file)
         pipeline: Any = family.pipeline
         adapter = _adapter_name(lora.sha256)
         try:
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several at once is what is wanted
-                pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=adapter, local_files_only=True, use_safetensors=True)
+                warnings.filterwarnings(
+                    "ignore", message="Already found a `peft_config`"
+                )  # several at once is what is wanted
+                pipeline.load_lora_weights(
+                    file.parent,
+                    weight_name=file.name,
+                    adapter_name=adapter,
+                    local_files_only=True,
+                    use_safetensors=True,
+                )
         except (ValueError, RuntimeError, KeyError, TypeError) as error:
-            raise UsageError(f"{lora.name} ({file.name}) is not a LoRA for this {family.name} base: {error}.", hint="Check which base it was trained on.") from error
+            raise UsageError(
+                f"{lora.name} ({file.name}) is not a LoRA for this {family.name} base: {error}.",
+                hint="Check which base it was trained on.",
+            ) from error
         modules = [family.denoiser, *family.text_encoders.values()]
         if not any(adapter in getattr(module, "peft_config", {}) for module in modules):
-            raise UsageError(f"{lora.name} ({file.name}) holds no layer of this {family.name} base.", hint="Check which base it was trained on.")
+            raise UsageError(
+                f"{lora.name} ({file.name}) holds no layer of this {family.name} base.",
+                hint="Check which base it was trained on.",
+            )
         for module in modules:
             module.eval()  # a file may ask for dropout, which diffusers would load in training mode
         self._adapters[lora.sha256] = any(_is_text_key(name) for name in tensors)
@@ -132,7 +155,9 @@ class DiffusersRenderer:
         for digest in spare[: max(0, len(self._adapters) - max(_KEPT_ADAPTERS, len(keep)))]:
             pipeline.delete_adapters(_adapter_name(digest))
             del self._adapters[digest]
-            self._embeddings = {key: value for key, value in self._embeddings.items() if all(name != digest for name, _ in key[1])}
+            self._embeddings = {
+                key: value for key, value in self._embeddings.items() if all(name != digest for name, _ in key[1])
+            }
 
     def render(self, cells: Sequence[Cell]) -> "Iterator[NDArray[np.uint8]]":
         """Yield one picture per cell, (height, width, 3), rendered alone from its own seed; strengths are those of :meth:`use`."""
@@ -150,7 +175,12 @@ class DiffusersRenderer:
             told = torch.cat([self._embed(cell.negative), told])
         sampler = family.sampler(settings.sampler)
         sampler.set_timesteps(settings.steps, device=machine.device)
-        shape = (1, pipeline.unet.config.in_channels, settings.height // family.latent_factor, settings.width // family.latent_factor)
+        shape = (
+            1,
+            pipeline.unet.config.in_channels,
+            settings.height // family.latent_factor,
+            settings.width // family.latent_factor,
+        )
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(cell.seed), dtype=machine.dtype)
         latents = noise.to(machine.device) * sampler.init_noise_sigma
         unet, scale = pipeline.unet, settings.cfg

@@ -118,7 +118,14 @@ class LoraTrainer:
                 clock.learn(loss)
             if done > reported:
                 speed = (done - reported) / max(now - before, 1e-9)
-                context.progress(done, loop.total, loss=clock.loss, lr=loop.learning_rate, it_s=speed, memory_mb=memory_mb(run.machine.device))
+                context.progress(
+                    done,
+                    loop.total,
+                    loss=clock.loss,
+                    lr=loop.learning_rate,
+                    it_s=speed,
+                    memory_mb=memory_mb(run.machine.device),
+                )
             clock.seconds += now - before
             reported, before = done, now
 
@@ -160,9 +167,19 @@ class LoraTrainer:
             finished=time.time(),
         )
         metadata = describe(facts, run.family)
-        kohya, diffusers, identity = write_exports(context.outputs, payload.output_name, run.family, loop.modules, metadata)
+        kohya, diffusers, identity = write_exports(
+            context.outputs, payload.output_name, run.family, loop.modules, metadata
+        )
         captions = [run.items[0].caption, ""]
-        difference = verify_exports(context.base_path(payload.base), run.family, run.machine, [*loop.modules], (kohya, diffusers), captions, run.side)
+        difference = verify_exports(
+            context.base_path(payload.base),
+            run.family,
+            run.machine,
+            [*loop.modules],
+            (kohya, diffusers),
+            captions,
+            run.side,
+        )
         context.log(f"Both files were reloaded and give back the trained model (largest difference {difference:g}).")
         weights = WeightsOutput(
             step=loop.total,
@@ -191,10 +208,15 @@ def prepare(context: TrainContext) -> Preparation:
     """
     params, payload = context.params, context.payload
     if not isinstance(params, LoraTrainerParams):
-        raise PluginError(f"The trainer {TRAINER.name} was given parameters of {type(params).__name__}.", hint="Start the run again.")
+        raise PluginError(
+            f"The trainer {TRAINER.name} was given parameters of {type(params).__name__}.", hint="Start the run again."
+        )
     items = context.dataset.train_items()
     if not items:
-        raise UsageError(f"The dataset {context.dataset.address} has no picture to train on.", hint="Freeze it again with fewer held-out references.")
+        raise UsageError(
+            f"The dataset {context.dataset.address} has no picture to train on.",
+            hint="Freeze it again with fewer held-out references.",
+        )
     machine = take_machine(context.device, context.threads, params.precision, training=True)
     if machine.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
@@ -202,12 +224,19 @@ def prepare(context: TrainContext) -> Preparation:
     family = family_class(payload.base.family).open(context.base_path(payload.base))
     side = params.resolution or payload.base.resolution
     if side % family.latent_factor:
-        raise UsageError(f"The resolution {side} is not a multiple of {family.latent_factor}.", hint="Choose another resolution in the recipe.")
+        raise UsageError(
+            f"The resolution {side} is not a multiple of {family.latent_factor}.",
+            hint="Choose another resolution in the recipe.",
+        )
     family.encoders_to(machine.device)
     embed = not params.text_encoder
     material = prepare_material(context, family, items, side, flip=params.flip, embed=embed, device=machine.device)
     validated = context.dataset.held_out_items() if params.validation_every else []
-    held_out = prepare_material(context, family, validated, side, flip=False, embed=embed, device=machine.device) if validated else None
+    held_out = (
+        prepare_material(context, family, validated, side, flip=False, embed=embed, device=machine.device)
+        if validated
+        else None
+    )
     family.encoders_to(torch.device("cpu"))
     total = total_steps(params, sum(item.repeats for item in items))
     loop = TrainingLoop(family, material, [item.repeats for item in items], params, total, context.seed, machine)

@@ -26,7 +26,9 @@ def tiny_tokenizer(folder: Path) -> CLIPTokenizer:
     symbols = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
     tokens = [*symbols, *(s + "</w>" for s in symbols), "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}, ensure_ascii=False), encoding="utf-8")
+    (folder / "vocab.json").write_text(
+        json.dumps({token: index for index, token in enumerate(tokens)}, ensure_ascii=False), encoding="utf-8"
+    )
     (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     return CLIPTokenizer.from_pretrained(folder, model_max_length=24)
 
@@ -36,25 +38,60 @@ def tiny_base(folder: Path, prediction: str = "epsilon", seed: int = 0) -> Path:
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer(folder / "tokenizer")
     unet = UNet2DConditionModel(
-        sample_size=SIDE // 2, in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1, cross_attention_dim=16,
-        norm_num_groups=2, attention_head_dim=2,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        sample_size=SIDE // 2,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        cross_attention_dim=16,
+        norm_num_groups=2,
+        attention_head_dim=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )
     vae = AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=4, sample_size=SIDE, block_out_channels=(4, 8), layers_per_block=1, norm_num_groups=2,
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        sample_size=SIDE,
+        block_out_channels=(4, 8),
+        layers_per_block=1,
+        norm_num_groups=2,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
     )
-    text_encoder = CLIPTextModel(CLIPTextConfig(
-        vocab_size=514, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=24,
-        projection_dim=16, bos_token_id=512, eos_token_id=513, pad_token_id=513,
-    ))
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=514,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=24,
+            projection_dim=16,
+            bos_token_id=512,
+            eos_token_id=513,
+            pad_token_id=513,
+        )
+    )
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
         prediction_type=prediction,
     )
     StableDiffusionPipeline(
-        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     ).save_pretrained(folder, safe_serialization=True)
     return folder
 
@@ -78,7 +115,16 @@ def items_of(folder: Path, held_out: int = 0) -> tuple[DatasetItem, ...]:
             width, height = image.size
         split = "held_out" if index >= len(files) - held_out else "train"
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        items.append(DatasetItem(file=f"inputs/{file.name}", sha256=digest, caption=f"zork robot, picture {index}", width=width, height=height, split=split))
+        items.append(
+            DatasetItem(
+                file=f"inputs/{file.name}",
+                sha256=digest,
+                caption=f"zork robot, picture {index}",
+                width=width,
+                height=height,
+                split=split,
+            )
+        )
     return tuple(items)
 
 
@@ -88,8 +134,19 @@ class FolderContext:
     device = "cpu"
     threads = 1
 
-    def __init__(self, workdir: Path, base: Path, params: Params, *, held_out: int = 0, seed: int = 7, stop: Callable[[int], bool] | None = None,
-                 cache: Path | None = None, resolution: int = SIDE, warm_start: str = "") -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        base: Path,
+        params: Params,
+        *,
+        held_out: int = 0,
+        seed: int = 7,
+        stop: Callable[[int], bool] | None = None,
+        cache: Path | None = None,
+        resolution: int = SIDE,
+        warm_start: str = "",
+    ) -> None:
         self.workdir = workdir
         self.outputs = workdir / "outputs"
         self.cache = cache or workdir / "cache"
@@ -107,9 +164,16 @@ class FolderContext:
         tree = hashlib.sha256("".join(item.sha256 + item.caption for item in items).encode()).hexdigest()
         self.dataset = TrainingDataset(address="zork/d1", tree_hash=tree, items=items)
         self.payload = TrainPayload(
-            asset="zork", asset_type="character", trigger="zork", class_word="robot", recipe="tiny", recipe_key="ab" * 32,
+            asset="zork",
+            asset_type="character",
+            trigger="zork",
+            class_word="robot",
+            recipe="tiny",
+            recipe_key="ab" * 32,
             base=BaseRef(name="tiny", family="sd15", digest="cd" * 32, path=str(base), resolution=resolution),
-            output_name="zork-v001", metadata={"assetforge.version": "zork/v1"}, warm_start=warm_start,
+            output_name="zork-v001",
+            metadata={"assetforge.version": "zork/v1"},
+            warm_start=warm_start,
         )
 
     def should_stop(self) -> bool:
@@ -141,7 +205,9 @@ class FolderContext:
 
     def commit_checkpoint(self, step: int, files: Mapping[str, Path], state: Mapping[str, Any]) -> None:
         partial = self.checkpoints / "partial"
-        partial.write_text(json.dumps({"step": step, "files": {name: str(file) for name, file in files.items()}, "state": dict(state)}))
+        partial.write_text(
+            json.dumps({"step": step, "files": {name: str(file) for name, file in files.items()}, "state": dict(state)})
+        )
         partial.replace(self.checkpoints / f"{step:08d}.json")
 
 

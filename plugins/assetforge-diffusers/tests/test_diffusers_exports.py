@@ -29,12 +29,24 @@ SETTINGS = {
 
 def pipeline_picture(pipeline: StableDiffusionPipeline) -> np.ndarray:
     pipeline.set_progress_bar_config(disable=True)
-    made = pipeline("zork robot", num_inference_steps=3, guidance_scale=4.0, generator=torch.Generator().manual_seed(3), output_type="np", width=32, height=32)
+    made = pipeline(
+        "zork robot",
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(3),
+        output_type="np",
+        width=32,
+        height=32,
+    )
     return made.images[0]
 
 
-def train(workdir: Path, base: Path, monkeypatch: pytest.MonkeyPatch | None = None, **settings) -> tuple[FolderContext, list[Preparation]]:
-    params = LoraTrainerParams(**{"steps": 4, "batch_size": 2, "learning_rate": 3e-2, "text_encoder_learning_rate": 3e-2, **settings})
+def train(
+    workdir: Path, base: Path, monkeypatch: pytest.MonkeyPatch | None = None, **settings
+) -> tuple[FolderContext, list[Preparation]]:
+    params = LoraTrainerParams(
+        **{"steps": 4, "batch_size": 2, "learning_rate": 3e-2, "text_encoder_learning_rate": 3e-2, **settings}
+    )
     context = FolderContext(workdir, base, params)
     runs: list[Preparation] = []
     if monkeypatch is not None:
@@ -45,7 +57,9 @@ def train(workdir: Path, base: Path, monkeypatch: pytest.MonkeyPatch | None = No
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_both_forms_give_the_pixels_of_the_training_time_model(name: str, pictures: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_forms_give_the_pixels_of_the_training_time_model(
+    name: str, pictures: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     context, runs = train(pictures.parent, base_folder, monkeypatch, **SETTINGS[name])
     trained = pipeline_picture(runs[0].family.pipeline)
     bare = pipeline_picture(StableDiffusionPipeline.from_pretrained(base_folder, safety_checker=None))
@@ -71,13 +85,17 @@ def test_kohya_names_and_real_alphas(pictures: Path, base_folder: Path) -> None:
         assert float(tensors[f"{stem}.alpha"]) == pytest.approx(3.5 / 8 * 3 if convolution else 3.5)
 
 
-def test_a_wrong_export_is_noticed_before_it_is_registered(pictures: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_export_is_noticed_before_it_is_registered(
+    pictures: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The fault of the usual exporters: alpha written as rank."""
     original = trainer_module.write_exports
 
     def forgetful(*args):
         kohya, diffusers, identity = original(*args)
-        tensors = {name: torch.tensor(4.0) if name.endswith(".alpha") else tensor for name, tensor in load_file(kohya).items()}
+        tensors = {
+            name: torch.tensor(4.0) if name.endswith(".alpha") else tensor for name, tensor in load_file(kohya).items()
+        }
         save_file(tensors, kohya)
         return kohya, diffusers, identity
 
@@ -103,7 +121,13 @@ def test_a1111_reads_alias_version_tags_buckets_and_hash(pictures: Path, base_fo
     file = context.outputs / "zork-v001.safetensors"
     metadata = read_as_a1111(file)
     assert metadata["ss_output_name"] == "zork-v001"
-    version = "SDXL" if str(metadata.get("ss_base_model_version", "")).startswith("sdxl_") else "SD2" if metadata.get("ss_v2") == "True" else "SD1"
+    version = (
+        "SDXL"
+        if str(metadata.get("ss_base_model_version", "")).startswith("sdxl_")
+        else "SD2"
+        if metadata.get("ss_v2") == "True"
+        else "SD1"
+    )
     assert version == "SD1"
     tags: dict[str, int] = {}
     for counts in metadata["ss_tag_frequency"].values():
@@ -115,7 +139,11 @@ def test_a1111_reads_alias_version_tags_buckets_and_hash(pictures: Path, base_fo
     assert metadata["ss_network_module"] == "networks.lora"
     assert datetime.fromtimestamp(float(metadata["ss_training_started_at"]), tz=UTC).year >= 2024
     data = file.read_bytes()
-    assert metadata["sshs_model_hash"] == hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest() == tensor_hash(file)
+    assert (
+        metadata["sshs_model_hash"]
+        == hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
+        == tensor_hash(file)
+    )
     assert len(metadata["sshs_legacy_hash"]) == 8
 
 

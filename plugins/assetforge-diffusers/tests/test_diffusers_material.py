@@ -35,7 +35,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return counts
 
 
-def test_nothing_is_encoded_twice_and_content_decides(pictures: Path, base_folder: Path, encoded: dict[str, int], tmp_path: Path) -> None:
+def test_nothing_is_encoded_twice_and_content_decides(
+    pictures: Path, base_folder: Path, encoded: dict[str, int], tmp_path: Path
+) -> None:
     params = LoraTrainerParams(steps=1, rank=2)
     shared = tmp_path / "cache"
 
@@ -55,11 +57,17 @@ def test_nothing_is_encoded_twice_and_content_decides(pictures: Path, base_folde
     Image.fromarray(replaced).save(name)  # same name, same size, other content
     assert encode(context()) == (1, 0)
     edited = context()
-    items = [item.model_copy(update={"caption": "zork robot in the rain"}) if index == 1 else item for index, item in enumerate(edited.dataset.items)]
+    items = [
+        item.model_copy(update={"caption": "zork robot in the rain"}) if index == 1 else item
+        for index, item in enumerate(edited.dataset.items)
+    ]
     edited.dataset = edited.dataset.model_copy(update={"items": tuple(items)})
     assert encode(edited) == (0, 1)
     cropped = context()
-    items = [item.model_copy(update={"crop": (0, 0, 30, 30)}) if index == 1 else item for index, item in enumerate(cropped.dataset.items)]
+    items = [
+        item.model_copy(update={"crop": (0, 0, 30, 30)}) if index == 1 else item
+        for index, item in enumerate(cropped.dataset.items)
+    ]
     cropped.dataset = cropped.dataset.model_copy(update={"items": tuple(items)})
     assert encode(cropped) == (1, 0)
     assert encode(context(params=LoraTrainerParams(steps=1, rank=2, flip=True))) == (5, 0)
@@ -84,13 +92,17 @@ def test_a_damaged_or_deleted_entry_is_made_again(pictures: Path, base_folder: P
 
 
 def test_held_out_pictures_are_never_trained_on(pictures: Path, base_folder: Path) -> None:
-    run = prepare(FolderContext(pictures.parent, base_folder, LoraTrainerParams(steps=1, rank=2, validation_every=1), held_out=2))
+    run = prepare(
+        FolderContext(pictures.parent, base_folder, LoraTrainerParams(steps=1, rank=2, validation_every=1), held_out=2)
+    )
     assert run.loop.material.names == ("picture-0.png", "picture-1.png", "picture-2.png")
     assert run.held_out is not None
     assert run.held_out.names == ("picture-3.png", "picture-4.png")
 
 
-def test_a_stop_while_encoding_keeps_what_is_encoded(pictures: Path, base_folder: Path, encoded: dict[str, int]) -> None:
+def test_a_stop_while_encoding_keeps_what_is_encoded(
+    pictures: Path, base_folder: Path, encoded: dict[str, int]
+) -> None:
     params = LoraTrainerParams(steps=1, rank=2)
     with pytest.raises(Stopped):
         prepare(FolderContext(pictures.parent, base_folder, params, stop=lambda step: encoded["pictures"] >= 3))
@@ -140,7 +152,9 @@ def test_alpha_lies_on_white(tmp_path: Path) -> None:
 
 def test_profiles_cmyk_and_sixteen_bits_become_srgb(tmp_path: Path) -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "srgb.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(
+        tmp_path / "srgb.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    )
     assert np.abs(read_square(tmp_path / "srgb.png", 8).astype(int) - (200, 100, 50)).max() <= 1
     Image.new("LAB", (8, 8), (128, 128, 128)).save(tmp_path / "lab.tif", icc_profile=lab.tobytes())
     assert read_square(tmp_path / "lab.tif", 8).shape == (8, 8, 3)

@@ -38,11 +38,19 @@ def loras(tmp_path_factory: pytest.TempPathFactory, base_folder: Path) -> Path:
         "two": {"rank": 2, "alpha": 5.0, "conv_rank": 2, "dropout": 0.1},
         "text": {"rank": 4, "alpha": 2.0, "text_encoder": True},
     }.items():
-        params = LoraTrainerParams(steps=3, batch_size=2, learning_rate=3e-2, text_encoder_learning_rate=3e-2, **settings)
-        run = FolderContext(work / name, base_folder, params) if (work / name).exists() else _context(work, name, base_folder, params)
+        params = LoraTrainerParams(
+            steps=3, batch_size=2, learning_rate=3e-2, text_encoder_learning_rate=3e-2, **settings
+        )
+        run = (
+            FolderContext(work / name, base_folder, params)
+            if (work / name).exists()
+            else _context(work, name, base_folder, params)
+        )
         LoraTrainer().train(run)
         for suffix in ("", ".diffusers"):
-            (work / f"{name}{suffix}.safetensors").write_bytes((run.outputs / f"zork-v001{suffix}.safetensors").read_bytes())
+            (work / f"{name}{suffix}.safetensors").write_bytes(
+                (run.outputs / f"zork-v001{suffix}.safetensors").read_bytes()
+            )
     return work
 
 
@@ -63,7 +71,9 @@ def cell(index: int, seed: int = 5, negative: str = "") -> Cell:
 def opened(work: Path, base: Path, **settings) -> DiffusersRenderer:
     renderer = DiffusersRenderer()
     context = FolderContext(work, base, RendererParams(**settings.pop("params", {})))
-    renderer.open(context.payload.base, RenderSettings(**{"steps": 4, "cfg": 5.0, "width": 32, "height": 32, **settings}), context)
+    renderer.open(
+        context.payload.base, RenderSettings(**{"steps": 4, "cfg": 5.0, "width": 32, "height": 32, **settings}), context
+    )
     return renderer
 
 
@@ -81,18 +91,32 @@ def reference(base: Path, wanted: Cell, sampler, cfg: float = 5.0, worn: list[tu
         pipeline.set_adapters([f"a{index}" for index in range(len(worn))], [strength for _, strength in worn])
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(
-        wanted.prompt, negative_prompt=wanted.negative or None, num_inference_steps=4, guidance_scale=cfg, width=32, height=32,
-        generator=torch.Generator().manual_seed(wanted.seed), output_type="pil",
+        wanted.prompt,
+        negative_prompt=wanted.negative or None,
+        num_inference_steps=4,
+        guidance_scale=cfg,
+        width=32,
+        height=32,
+        generator=torch.Generator().manual_seed(wanted.seed),
+        output_type="pil",
     )
     return np.asarray(made.images[0])
 
 
-@pytest.mark.parametrize(("name", "sampler"), [
-    ("ddim", DDIMScheduler.from_config),
-    ("euler", EulerDiscreteScheduler.from_config),
-    ("dpm++", lambda config: DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++")),
-    ("DPM++-Karras", lambda config: DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++", use_karras_sigmas=True)),
-])
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        ("ddim", DDIMScheduler.from_config),
+        ("euler", EulerDiscreteScheduler.from_config),
+        ("dpm++", lambda config: DPMSolverMultistepScheduler.from_config(config, algorithm_type="dpmsolver++")),
+        (
+            "DPM++-Karras",
+            lambda config: DPMSolverMultistepScheduler.from_config(
+                config, algorithm_type="dpmsolver++", use_karras_sigmas=True
+            ),
+        ),
+    ],
+)
 def test_pixels_are_those_of_the_reference_pipeline(name: str, sampler, loras: Path, base_folder: Path) -> None:
     renderer = opened(loras, base_folder, sampler=name)
     for wanted in (cell(0), cell(1, negative="blurry")):
@@ -103,7 +127,10 @@ def test_pixels_are_those_of_the_reference_pipeline(name: str, sampler, loras: P
 
 
 def test_without_guidance(loras: Path, base_folder: Path) -> None:
-    assert np.array_equal(picture(opened(loras, base_folder, cfg=1.0), cell(0)), reference(base_folder, cell(0), DDIMScheduler.from_config, cfg=1.0))
+    assert np.array_equal(
+        picture(opened(loras, base_folder, cfg=1.0), cell(0)),
+        reference(base_folder, cell(0), DDIMScheduler.from_config, cfg=1.0),
+    )
 
 
 def test_both_forms_render_alike_and_differ_from_the_base(loras: Path, base_folder: Path) -> None:
@@ -129,7 +156,12 @@ def test_strength_zero_and_taking_off_are_the_base_bit_for_bit(loras: Path, base
 
 
 def test_a_cell_looks_the_same_whatever_came_before(loras: Path, base_folder: Path) -> None:
-    plans = [(names, cell(index, seed)) for names in ((), ("one",), ("text",), ("one", "two"), ("two", "text")) for index in (0, 1) for seed in (1, 2)]
+    plans = [
+        (names, cell(index, seed))
+        for names in ((), ("one",), ("text",), ("one", "two"), ("two", "text"))
+        for index in (0, 1)
+        for seed in (1, 2)
+    ]
     first: dict[int, bytes] = {}
     for _ in range(3):
         renderer = opened(loras, base_folder, steps=2)
@@ -166,7 +198,11 @@ def test_prompts_are_embedded_once(loras: Path, base_folder: Path, monkeypatch: 
     renderer = opened(loras, base_folder, steps=1)
     calls: list[str] = []
     original = StableDiffusionPipeline.encode_prompt
-    monkeypatch.setattr(StableDiffusionPipeline, "encode_prompt", lambda self, text, *a, **k: (calls.append(text), original(self, text, *a, **k))[1])
+    monkeypatch.setattr(
+        StableDiffusionPipeline,
+        "encode_prompt",
+        lambda self, text, *a, **k: (calls.append(text), original(self, text, *a, **k))[1],
+    )
     list(renderer.render([cell(0, seed) for seed in range(4)]))
     renderer.use([(lora(loras, "one"), 1.0)])  # leaves the text encoder alone
     list(renderer.render([cell(0, seed) for seed in range(4)]))
@@ -178,7 +214,9 @@ def test_prompts_are_embedded_once(loras: Path, base_folder: Path, monkeypatch: 
 
 def test_the_engine_record_says_what_ran(loras: Path, base_folder: Path) -> None:
     context = FolderContext(loras, base_folder, RendererParams())
-    record = DiffusersRenderer().open(context.payload.base, RenderSettings(steps=4, cfg=5, width=32, height=32, sampler="euler"), context)
+    record = DiffusersRenderer().open(
+        context.payload.base, RenderSettings(steps=4, cfg=5, width=32, height=32, sampler="euler"), context
+    )
     assert record["torch"] == torch.__version__
     assert record["device"] == "cpu"
     assert record["dtype"] == "fp32"

@@ -23,7 +23,15 @@ from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, fresh_workdir, items_of, tiny_base
 
 TINY = {"rank": 4, "alpha": 3.0, "steps": 7, "batch_size": 2, "learning_rate": 1e-2, "checkpoint_every": 3}
-RICH = {**TINY, "conv_rank": 2, "text_encoder": True, "dropout": 0.1, "flip": True, "caption_dropout": 0.3, "noise_offset": 0.05}
+RICH = {
+    **TINY,
+    "conv_rank": 2,
+    "text_encoder": True,
+    "dropout": 0.1,
+    "flip": True,
+    "caption_dropout": 0.3,
+    "noise_offset": 0.05,
+}
 
 
 def weights_of(context: FolderContext) -> dict[str, torch.Tensor]:
@@ -55,7 +63,9 @@ def test_a_run_reports_and_registers_finite_weights(workdir: Path, base_folder: 
 
 
 @pytest.mark.parametrize("settings", [TINY, RICH])
-def test_stop_at_a_random_step_and_resume_gives_the_same_bits(workdir: Path, base_folder: Path, tmp_path: Path, settings: dict) -> None:
+def test_stop_at_a_random_step_and_resume_gives_the_same_bits(
+    workdir: Path, base_folder: Path, tmp_path: Path, settings: dict
+) -> None:
     params = LoraTrainerParams(**settings)
     whole = FolderContext(workdir, base_folder, params)
     LoraTrainer().train(whole)
@@ -77,7 +87,9 @@ def test_two_stops_in_a_row_and_a_stop_before_the_first_step(workdir: Path, base
     parts = fresh_workdir(workdir, tmp_path / "parts")
     for last_step in (-1, 0, 2, 2, 5):
         with pytest.raises(Stopped):
-            LoraTrainer().train(FolderContext(parts, base_folder, params, stop=lambda step, last_step=last_step: step >= last_step))
+            LoraTrainer().train(
+                FolderContext(parts, base_folder, params, stop=lambda step, last_step=last_step: step >= last_step)
+            )
     last = FolderContext(parts, base_folder, params)
     LoraTrainer().train(last)
     assert last.steps[0][0] == 5
@@ -106,7 +118,15 @@ def test_a_killed_child_resumes_to_the_same_bits(workdir: Path, base_folder: Pat
     whole = FolderContext(workdir, base_folder, params)
     LoraTrainer().train(whole)
     parts = fresh_workdir(workdir, tmp_path / "parts")
-    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(parts), str(base_folder), params.model_dump_json()]
+    command = [
+        sys.executable,
+        "-c",
+        CHILD,
+        str(Path(__file__).parent),
+        str(parts),
+        str(base_folder),
+        params.model_dump_json(),
+    ]
     kill_after = random.randint(3, 9)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
         assert child.stdout is not None
@@ -126,15 +146,21 @@ def test_the_seed_decides_and_nothing_else_does(workdir: Path, base_folder: Path
     results = []
     for index, seed in enumerate((7, 7, 8)):
         torch.manual_seed(index)  # whatever happened in the process before
-        context = FolderContext(fresh_workdir(workdir, tmp_path / str(index)), base_folder, LoraTrainerParams(**RICH), seed=seed)
+        context = FolderContext(
+            fresh_workdir(workdir, tmp_path / str(index)), base_folder, LoraTrainerParams(**RICH), seed=seed
+        )
         result = LoraTrainer().train(context)
         results.append(result.weights[0].tensor_hash)
     assert results[0] == results[1] != results[2]
 
 
-def test_checkpoints_change_nothing_but_are_refused_by_another_run(workdir: Path, base_folder: Path, tmp_path: Path) -> None:
+def test_checkpoints_change_nothing_but_are_refused_by_another_run(
+    workdir: Path, base_folder: Path, tmp_path: Path
+) -> None:
     often = FolderContext(workdir, base_folder, LoraTrainerParams(**{**TINY, "checkpoint_every": 1}))
-    rarely = FolderContext(fresh_workdir(workdir, tmp_path / "rarely"), base_folder, LoraTrainerParams(**{**TINY, "checkpoint_every": 100}))
+    rarely = FolderContext(
+        fresh_workdir(workdir, tmp_path / "rarely"), base_folder, LoraTrainerParams(**{**TINY, "checkpoint_every": 100})
+    )
     LoraTrainer().train(often)
     LoraTrainer().train(rarely)
     assert same(weights_of(often), weights_of(rarely))
@@ -143,7 +169,9 @@ def test_checkpoints_change_nothing_but_are_refused_by_another_run(workdir: Path
 
 
 def test_nan_stops_the_run_and_names_step_and_pictures(workdir: Path, base_folder: Path) -> None:
-    context = FolderContext(workdir, base_folder, LoraTrainerParams(**{**TINY, "learning_rate": 1.0, "max_grad_norm": 0}))
+    context = FolderContext(
+        workdir, base_folder, LoraTrainerParams(**{**TINY, "learning_rate": 1.0, "max_grad_norm": 0})
+    )
     original = StableDiffusion15.loss
 
     def poisoned(self, latents, told, draws, noise_offset, min_snr_gamma):
@@ -154,7 +182,9 @@ def test_nan_stops_the_run_and_names_step_and_pictures(workdir: Path, base_folde
     poisoned.calls = 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StableDiffusion15, "loss", poisoned)
-        with pytest.raises(JobError, match=r"loss of step 4 is not a number; its pictures are picture-\d\.png") as caught:
+        with pytest.raises(
+            JobError, match=r"loss of step 4 is not a number; its pictures are picture-\d\.png"
+        ) as caught:
             LoraTrainer().train(context)
     assert caught.value.hint
     checkpoint = context.latest_checkpoint()
@@ -169,7 +199,14 @@ def test_warm_start_continues_from_a_file_with_another_alpha(workdir: Path, base
     start = second / "inputs" / "start.safetensors"
     start.write_bytes((first.outputs / "zork-v001.safetensors").read_bytes())
     # a learning rate near zero leaves the weights where they started, in another alpha
-    settings = {**RICH, "alpha": 6.0, "learning_rate": 1e-12, "text_encoder_learning_rate": 1e-12, "steps": 1, "weight_decay": 0.0}
+    settings = {
+        **RICH,
+        "alpha": 6.0,
+        "learning_rate": 1e-12,
+        "text_encoder_learning_rate": 1e-12,
+        "steps": 1,
+        "weight_decay": 0.0,
+    }
     context = FolderContext(second, base_folder, LoraTrainerParams(**settings), warm_start="inputs/start.safetensors")
     LoraTrainer().train(context)
     old, new = weights_of(first), weights_of(context)
@@ -177,7 +214,14 @@ def test_warm_start_continues_from_a_file_with_another_alpha(workdir: Path, base
         alpha = name.replace("lora_up.weight", "alpha")
         torch.testing.assert_close(new[name] * new[alpha], old[name] * old[alpha], rtol=1e-4, atol=1e-7)
     with pytest.raises(UsageError, match="do not fit"):
-        LoraTrainer().train(FolderContext(fresh_workdir(second, tmp_path / "third"), base_folder, LoraTrainerParams(**{**RICH, "rank": 8}), warm_start="inputs/start.safetensors"))
+        LoraTrainer().train(
+            FolderContext(
+                fresh_workdir(second, tmp_path / "third"),
+                base_folder,
+                LoraTrainerParams(**{**RICH, "rank": 8}),
+                warm_start="inputs/start.safetensors",
+            )
+        )
 
 
 def test_velocity_prediction_and_bf16_train_too(workdir: Path, tmp_path: Path) -> None:
@@ -191,7 +235,11 @@ def test_velocity_prediction_and_bf16_train_too(workdir: Path, tmp_path: Path) -
 def test_gradient_checkpointing_gives_the_same_weights(workdir: Path, base_folder: Path, tmp_path: Path) -> None:
     plain = FolderContext(workdir, base_folder, LoraTrainerParams(**{**RICH, "steps": 3}))
     LoraTrainer().train(plain)
-    saving = FolderContext(fresh_workdir(workdir, tmp_path / "saving"), base_folder, LoraTrainerParams(**{**RICH, "steps": 3, "gradient_checkpointing": True}))
+    saving = FolderContext(
+        fresh_workdir(workdir, tmp_path / "saving"),
+        base_folder,
+        LoraTrainerParams(**{**RICH, "steps": 3, "gradient_checkpointing": True}),
+    )
     LoraTrainer().train(saving)
     for name, tensor in weights_of(plain).items():
         torch.testing.assert_close(weights_of(saving)[name], tensor, rtol=1e-3, atol=1e-5)
@@ -241,8 +289,12 @@ def test_every_picture_is_seen_as_often_as_it_repeats() -> None:
 def test_min_snr_weights_in_both_forms() -> None:
     alphas = torch.tensor([0.99, 0.5, 0.1, 0.0])
     snr = torch.tensor([99.0, 1.0, 1 / 9, 0.0])
-    torch.testing.assert_close(snr_weights(alphas, "epsilon", 5.0), torch.tensor([5 / 99, 1.0, 1.0, 1.0]), rtol=1e-4, atol=0)
-    torch.testing.assert_close(snr_weights(alphas, "v_prediction", 5.0), snr.clamp(max=5) / (snr + 1), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        snr_weights(alphas, "epsilon", 5.0), torch.tensor([5 / 99, 1.0, 1.0, 1.0]), rtol=1e-4, atol=0
+    )
+    torch.testing.assert_close(
+        snr_weights(alphas, "v_prediction", 5.0), snr.clamp(max=5) / (snr + 1), rtol=1e-4, atol=1e-7
+    )
     assert snr_weights(alphas, "epsilon", 0.0).tolist() == [1.0] * 4
 
 
@@ -256,7 +308,9 @@ def test_a_step_never_waits_for_the_device(workdir: Path, base_folder: Path, mon
     reads: list[str] = []
     for name in ("item", "tolist", "__float__", "__bool__", "__int__", "numpy"):
         original = getattr(torch.Tensor, name)
-        monkeypatch.setattr(torch.Tensor, name, lambda self, *a, _n=name, _o=original, **k: (reads.append(_n), _o(self, *a, **k))[1])
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *a, _n=name, _o=original, **k: (reads.append(_n), _o(self, *a, **k))[1]
+        )
     loop.step(0)
     reads.clear()
     loop.shuffle.batch(1)  # the permutation of an epoch is drawn on the CPU, once an epoch

@@ -23,7 +23,10 @@ def family_class(name: str) -> "type[Family]":
         UsageError: No such family here.
     """
     if name not in FAMILIES:
-        raise UsageError(f"The model family {name} is not one of {', '.join(FAMILIES)}.", hint="Take a base model of one of these, or another trainer.")
+        raise UsageError(
+            f"The model family {name} is not one of {', '.join(FAMILIES)}.",
+            hint="Take a base model of one of these, or another trainer.",
+        )
     module, _, attribute = FAMILIES[name].partition(":")
     loaded: type[Family] = getattr(import_module(module), attribute)
     return loaded

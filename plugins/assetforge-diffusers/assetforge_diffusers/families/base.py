@@ -77,7 +77,9 @@ class Family(Protocol):
     def encode_tokens(self, tokens: torch.Tensor) -> Conditioning:
         """What the denoiser is told, from token ids (batch, length); differentiable."""
 
-    def loss(self, latents: torch.Tensor, told: Conditioning, draws: Draws, noise_offset: float, min_snr_gamma: float) -> torch.Tensor:
+    def loss(
+        self, latents: torch.Tensor, told: Conditioning, draws: Draws, noise_offset: float, min_snr_gamma: float
+    ) -> torch.Tensor:
         """The training loss per picture, (batch,), float32."""
 
     def sampler(self, name: str) -> Any:

@@ -53,7 +53,9 @@ class StableDiffusion15:
         self.pipeline: Any = pipeline
         self.prediction: str = pipeline.scheduler.config.prediction_type
         if self.prediction not in {"epsilon", "v_prediction"}:
-            raise UsageError(f"The base model predicts {self.prediction}; only epsilon and v_prediction are known for Stable Diffusion 1.x.")
+            raise UsageError(
+                f"The base model predicts {self.prediction}; only epsilon and v_prediction are known for Stable Diffusion 1.x."
+            )
         for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
             module.requires_grad_(requires_grad=False).eval()
         self._alphas = pipeline.scheduler.alphas_cumprod.clone()
@@ -89,8 +91,14 @@ class StableDiffusion15:
     def text_digest(self) -> str:
         """Hash of the text encoder and of how its tokenizer cuts."""
         tokenizer = self.pipeline.tokenizer
-        cuts = {"vocabulary": tokenizer.get_vocab(), "length": tokenizer.model_max_length, "state": tokenizer.backend_tokenizer.to_str()}
-        return component_digest(self.pipeline.text_encoder, {"config": self.pipeline.text_encoder.config.to_dict(), "tokenizer": cuts})
+        cuts = {
+            "vocabulary": tokenizer.get_vocab(),
+            "length": tokenizer.model_max_length,
+            "state": tokenizer.backend_tokenizer.to_str(),
+        }
+        return component_digest(
+            self.pipeline.text_encoder, {"config": self.pipeline.text_encoder.config.to_dict(), "tokenizer": cuts}
+        )
 
     def encoders_to(self, device: torch.device) -> None:
         """Move autoencoder and text encoder to ``device``."""
@@ -116,7 +124,9 @@ class StableDiffusion15:
         """Token ids (length,), padded to the text encoder's length, and how many tokens did not fit."""
         tokenizer = self.pipeline.tokenizer
         length = tokenizer.model_max_length
-        ids = tokenizer(caption, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids[0]
+        ids = tokenizer(
+            caption, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).input_ids[0]
         missing = len(tokenizer(caption, truncation=False, verbose=False).input_ids) - length
         return ids, max(0, missing)
 
@@ -124,7 +134,9 @@ class StableDiffusion15:
         """Hidden states of the last layer, (batch, length, width)."""
         return {"hidden": self.pipeline.text_encoder(tokens.to(self.pipeline.text_encoder.device))[0]}
 
-    def loss(self, latents: torch.Tensor, told: Conditioning, draws: Draws, noise_offset: float, min_snr_gamma: float) -> torch.Tensor:
+    def loss(
+        self, latents: torch.Tensor, told: Conditioning, draws: Draws, noise_offset: float, min_snr_gamma: float
+    ) -> torch.Tensor:
         """Mean squared error of the predicted noise or velocity, weighted by min-SNR."""
         signal, spread, weight = self._table(latents.device, min_snr_gamma)
         timesteps = (draws.time * len(signal)).long()
@@ -140,7 +152,11 @@ class StableDiffusion15:
         """Signal, noise and loss weight per timestep."""
         if (device, gamma) not in self._tables:
             alphas = self._alphas.to(device)
-            self._tables[device, gamma] = (alphas.sqrt(), (1.0 - alphas).sqrt(), snr_weights(alphas, self.prediction, gamma))
+            self._tables[device, gamma] = (
+                alphas.sqrt(),
+                (1.0 - alphas).sqrt(),
+                snr_weights(alphas, self.prediction, gamma),
+            )
         return self._tables[device, gamma]
 
     def sampler(self, name: str) -> Any:
@@ -156,8 +172,15 @@ class StableDiffusion15:
         for index, caption in enumerate(captions):
             hidden = self.encode_tokens(self.tokenize(caption)[0][None])["hidden"]
             outputs[f"text {index}"] = hidden.float().cpu()
-            noise = torch.randn((1, unet.config.in_channels, size, size), generator=torch.Generator().manual_seed(index))
+            noise = torch.randn(
+                (1, unet.config.in_channels, size, size), generator=torch.Generator().manual_seed(index)
+            )
             for timestep in (0, len(self._alphas) // 2, len(self._alphas) - 1):
-                answer = unet(noise.to(unet.device, unet.dtype), timestep, encoder_hidden_states=hidden.to(unet.device, unet.dtype), return_dict=False)[0]
+                answer = unet(
+                    noise.to(unet.device, unet.dtype),
+                    timestep,
+                    encoder_hidden_states=hidden.to(unet.device, unet.dtype),
+                    return_dict=False,
+                )[0]
                 outputs[f"unet {index} at {timestep}"] = answer.float().cpu()
         return outputs
