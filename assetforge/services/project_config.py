@@ -30,15 +30,22 @@ name = "{name}"
 # What people read.
 title = ""
 
+# What is used when nothing more specific says otherwise. Values here go before those of the user's own settings.
 [defaults]
 # Base model that recipes train on when they name none; `assetforge plugin list` shows which there are.
-base = ""
+# base = "toybox"
 # Where jobs run: "local", or an executor of a plugin.
-executor = "local"
+# executor = "local"
 
 # Training recipe for assets of a type that name none of their own, such as
 # character = "character-sdxl"
 [defaults.recipe]
+
+# How long things stay that nothing needs any more.
+[gc]
+# grace_hours = 24
+# trash_days = 7
+# failed_jobs_days = 14
 
 [plugins]
 # Plugins that this film cannot do without; `assetforge doctor` names the ones that are missing.
@@ -64,6 +71,24 @@ class ProjectDefaults(_Section):
     recipe: dict[str, str] = Field(default_factory=dict)
 
 
+class GcConfig(_Section):
+    """How long things stay that nothing needs any more.
+
+    Attributes:
+        grace_hours: Hours before anything is moved to the trash, at least 1: a row for it may be about to be written.
+        trash_days: Days in the trash.
+        failed_jobs_days: Days that the folders of jobs stay that did not succeed and could be resumed.
+        cache_days: Days that derived tensors stay unused.
+        backups: Copies of the database from before migrations.
+    """
+
+    grace_hours: float = Field(default=24.0, ge=1.0)
+    trash_days: float = Field(default=7.0, ge=0.0)
+    failed_jobs_days: float = Field(default=14.0, ge=0.0)
+    cache_days: float = Field(default=30.0, ge=0.0)
+    backups: int = Field(default=5, ge=1)
+
+
 class PluginsConfig(_Section):
     """Plugins of the film.
 
@@ -81,12 +106,14 @@ class ProjectConfig(_Section):
         name: Short name.
         title: What people read.
         defaults: Fallbacks.
+        gc: How long things stay.
         plugins: Required plugins.
     """
 
     name: str
     title: str = ""
     defaults: ProjectDefaults = ProjectDefaults()
+    gc: GcConfig = GcConfig()
     plugins: PluginsConfig = PluginsConfig()
 
     @field_validator("name")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from sqlmodel import Session, select
 
@@ -50,8 +51,12 @@ class Project:
 
     @property
     def config(self) -> ProjectConfig:
-        """``project.toml`` as it is now."""
-        return read_config(self.paths.config)
+        """``project.toml`` as it is now, over the user's settings, under the environment; see :mod:`assetforge.config`."""
+        from assetforge.config import load_settings
+
+        own = read_config(self.paths.config)
+        settings = load_settings(own)
+        return own.model_copy(update={"defaults": settings.defaults, "gc": settings.gc})
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -69,7 +74,7 @@ class Project:
         """Close the database."""
         self.database.close()
 
-    def __enter__(self) -> "Project":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

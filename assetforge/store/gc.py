@@ -30,6 +30,8 @@ __all__ = [
 
 _STAMP = "%Y%m%dT%H%M%S"
 _STAMPED = re.compile(r"\d{8}T\d{6}\Z")
+_JOB_ASIDE = re.compile(r"job-\d+-(\d+)\Z")
+"""Work folders that had to make way for another bundle, with the time in nanoseconds."""
 _KEPT_OF_JOBS = {"logs"}
 _BATCH = 200
 
@@ -139,13 +141,18 @@ def finished_job_folders(jobs: Path, fates: Mapping[int, JobFate], policy: GcPol
 
 
 def old_trash(trash: Path, *, before: float) -> Iterator[GcItem]:
-    """Folders of the trash from collections before a time. Damaged blobs lie in the trash too and stay until a person removes them."""
-    for folder in sorted(trash.iterdir()) if trash.is_dir() else ():
-        if (
-            _STAMPED.match(folder.name)
-            and datetime.strptime(folder.name, _STAMP).replace(tzinfo=UTC).timestamp() < before
-        ):
-            yield GcItem(kind="trash", path=folder, size=_own_size(folder))
+    """What was put into the trash before a time. Damaged blobs lie in the trash too and stay until a person removes them."""
+    for path in sorted(trash.iterdir()) if trash.is_dir() else ():
+        thrown = _thrown_at(path.name)
+        if thrown is not None and thrown < before:
+            yield GcItem(kind="trash", path=path, size=_own_size(path))
+
+
+def _thrown_at(name: str) -> float | None:
+    if _STAMPED.match(name):
+        return datetime.strptime(name, _STAMP).replace(tzinfo=UTC).timestamp()
+    job = _JOB_ASIDE.match(name)
+    return int(job[1]) / 1e9 if job else None
 
 
 def trash_folder(trash: Path) -> Path:

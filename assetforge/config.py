@@ -1,0 +1,106 @@
+"""Settings, from the strongest to the weakest: flag, environment, film (``project.toml``), user (``config.toml``), default.
+
+    ASSETFORGE_DEFAULTS__EXECUTOR=ssh-box assetforge train mara
+
+Files may hold only what is known here; an unknown key is an error that names the key which was probably meant.
+"""
+
+import tomllib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from assetforge.errors import ConfigError
+from assetforge.paths import user_config_file
+from assetforge.services.project_config import GcConfig, ProjectConfig, ProjectDefaults, config_error
+
+__all__ = ["Settings", "UserConfig", "load_settings"]
+
+_PREFIX = "ASSETFORGE_"
+
+
+class UserConfig(BaseModel):
+    """The user's ``config.toml``.
+
+    Attributes:
+        defaults: What is used when nothing more specific says otherwise.
+        gc: How long things stay that nothing needs any more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    defaults: ProjectDefaults = ProjectDefaults()
+    gc: GcConfig = GcConfig()
+
+
+class Settings(BaseSettings):
+    """What counts, after all sources were laid over each other.
+
+    Attributes:
+        defaults: What is used when nothing more specific says otherwise.
+        gc: How long things stay that nothing needs any more.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    defaults: ProjectDefaults = ProjectDefaults()
+    gc: GcConfig = GcConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - signature of pydantic-settings
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The order of sources; the film and the user's file arrive as one value each, checked already."""
+        given = dict(init_settings())
+        film, user = given.pop("film", {}), given.pop("user", {})
+        layers = (given, None, film, user)
+        return tuple(env_settings if layer is None else InitSettingsSource(settings_cls, layer) for layer in layers)
+
+
+def load_settings(project: ProjectConfig | None = None, **flags: Any) -> Settings:
+    """The settings that count now.
+
+    Args:
+        project: The film's own values.
+        flags: Values from the command line by dotted key with ``__`` for the dot, such as ``gc__grace_hours=2``; ``None`` says nothing.
+
+    Raises:
+        ConfigError: The user's file or a variable of the environment cannot be used; the message names it.
+    """
+    film = project.model_dump(exclude_unset=True, include={"defaults", "gc"}) if project else {}
+    given: dict[str, Any] = {}
+    for key, value in flags.items():
+        section, _, name = key.partition("__")
+        if value is not None:
+            given.setdefault(section, {})[name] = value
+    user = _user_values()
+    try:
+        return Settings(**given, film=film, user=user)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = "__".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"The setting {key.replace('__', '.')} cannot be {first['input']!r}: {first['msg']}.",
+            hint=f"Look at the command line and the variable {_PREFIX}{key.upper()}.",
+        ) from error
+
+
+def _user_values() -> dict[str, Any]:
+    path = user_config_file()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return UserConfig.model_validate(values).model_dump(exclude_unset=True)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", hint="Check its permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", hint="Correct that line.") from error
+    except ValidationError as error:
+        raise config_error(path, UserConfig, error) from error
