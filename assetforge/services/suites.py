@@ -120,17 +120,7 @@ def choose_suite(project: Project, asset: AssetInfo, family: str, name: str = ""
 
 
 def suite_cells(suite: SuiteDefinition, asset: AssetInfo) -> tuple[Cell, ...]:
-    """The cells of a suite for one asset; when the asset names no class word, its type's stands in.
-
-    Raises:
-        UsageError: Prompts need a trigger word and the asset has none.
-    """
-    needs_trigger = any("{trigger}" in prompt for block in suite.blocks for prompt in block.prompts)
-    if needs_trigger and not asset.trigger:
-        raise UsageError(
-            f"The suite {suite.name} uses the trigger word, and {asset.name} has none.",
-            hint=f"Set it with `assetforge asset set {asset.name} --trigger WORD`.",
-        )
+    """The cells of a suite for one asset; when the asset names no class word, its type's stands in."""
     return expand(
         suite,
         trigger=asset.trigger,
