@@ -11,6 +11,7 @@ from cyclopts import App
 from assetforge.cli.output import emit, facts, plain, say, table
 from assetforge.cli.session import film_folder
 from assetforge.errors import NotFoundError, UsageError
+from assetforge.extension.crashes import forget_crashes
 from assetforge.extension.decisions import change_decisions, read_decisions
 from assetforge.extension.discovery import BUILTIN, installed_plugins
 from assetforge.extension.film_plugins import add_film_plugins, find_film_plugins, trust_film_plugin
@@ -92,7 +93,7 @@ def disable(name: str) -> None:
 
 @app.command
 def enable(name: str) -> None:
-    """Load a plugin again that was disabled.
+    """Load a plugin again that was disabled, or that is left out because it ended the program.
 
     Args:
         name: Name of the plugin.
@@ -100,6 +101,7 @@ def enable(name: str) -> None:
     _known(name, [*_names(), *read_decisions().disabled])
     with change_decisions() as decisions:
         decisions.disabled.discard(name)
+    forget_crashes(name)
     emit("plugin-enable", {"name": name, "disabled": False}, lambda: say(f"{name} is enabled."))
 
 

@@ -46,7 +46,7 @@ SLOW_S = 1.0
 HEAVY_MODULES = ("torch", "diffusers", "transformers", "peft", "accelerate", "tensorflow", "jax")
 """Libraries that a plugin must not import when it is loaded."""
 
-Stage = Literal["discover", "trust", "import", "register", "hook", "value", "collision", "event"]
+Stage = Literal["discover", "trust", "crash", "import", "register", "hook", "value", "collision", "event"]
 
 _log = logging.getLogger("assetforge.plugins")
 
@@ -58,7 +58,8 @@ class PluginFailure:
     Attributes:
         name: Name of the plugin.
         distribution: Distribution that ships it.
-        stage: Where: ``discover`` (two plugins of one name), ``trust`` (a film's plugin that may not run), ``import``, ``register`` (pluggy refused it,
+        stage: Where: ``discover`` (two plugins of one name), ``trust`` (a film's plugin that may not run),
+            ``crash`` (it ended whole processes while it was loaded), ``import``, ``register`` (pluggy refused it,
             or it needs a newer API), ``hook`` (a hook raised), ``value`` (a hook returned something unusable), ``collision`` (a name that another plugin
             gives too), ``event`` (``on_event`` raised).
         reason: One line.

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 from assetforge.api import specs
 from assetforge.api.events import Event
 from assetforge.errors import NotFoundError, PluginError
+from assetforge.extension.crashes import CRASHES_ALLOWED, count_crashes, forget_crashes, marked_as_loading
 from assetforge.extension.decisions import read_decisions
 from assetforge.extension.discovery import Candidate, installed_plugins, selected_names
 from assetforge.extension.kinds import AnySpec, kind_title, spec_name
@@ -83,8 +84,20 @@ class Registry:
                 self._add_spec(plugin, spec)
 
     def load(self, candidate: Candidate, importer: Callable[[], Any] | None = None) -> None:
-        """Load a plugin and take in its specs; see :meth:`PluginLoader.load`."""
-        self.add(self._loader.load(candidate, importer))
+        """Load a plugin and take in its specs; see :meth:`PluginLoader.load`. One that ended the process twice in a row is left out."""
+        if candidate.source == "builtin":
+            self.add(self._loader.load(candidate, importer))
+            return
+        crashes = count_crashes(candidate)
+        if crashes > CRASHES_ALLOWED:
+            self.add(LoadedPlugin(candidate, state="quarantined"))
+            reason = f"ended the whole program {crashes} times while it was loaded; after a repair: assetforge plugin enable {candidate.name}"
+            self.fail(candidate, "crash", reason)
+            return
+        with marked_as_loading(candidate):
+            self.add(self._loader.load(candidate, importer))
+        if crashes:
+            forget_crashes(candidate.name)
 
     def fail(self, candidate: Candidate, stage: Stage, reason: str) -> None:
         """Record a failure of a plugin that was not loaded; see :meth:`PluginLoader.fail`."""
