@@ -1,0 +1,76 @@
+"""Datasets in the forms that other tools read."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from assetforge.api.protocols import ExportItem
+
+__all__ = ["ImageFolderExporter", "KohyaExporter"]
+
+_ABOUT = "assetforge.json"
+_HELD_OUT = "held_out"
+
+
+class KohyaExporter:
+    """The folder that kohya's scripts train from: ``<repeats>_<trigger> <class>/name.png`` with ``name.txt`` beside it.
+
+    Held-out pictures lie in ``held_out/``, which those scripts pass over, since its name has no number of repeats.
+    """
+
+    def export(self, items: Iterable[ExportItem], destination: Path, about: Mapping[str, str]) -> Sequence[Path]:
+        """Write the folder; returns every file that was written."""
+        subject = _folder_name(f"{about.get('trigger', '')} {about.get('class_word', '')}")
+        written: list[Path] = []
+        for item in items:
+            folder = destination / (_HELD_OUT if item.split == "held_out" else f"{item.repeats}_{subject}")
+            folder.mkdir(parents=True, exist_ok=True)
+            picture = folder / item.name
+            _copy(item.source, picture)
+            caption = picture.with_suffix(".txt")
+            caption.write_text(item.caption + "\n", encoding="utf-8")
+            written += [picture, caption]
+        return [*written, _write_about(destination, about)]
+
+
+class ImageFolderExporter:
+    """The ``imagefolder`` layout of the datasets library: ``train/`` and ``validation/``, each with a ``metadata.jsonl``.
+
+    A line has ``file_name``, ``text`` (the caption) and ``repeats``.
+    """
+
+    def export(self, items: Iterable[ExportItem], destination: Path, about: Mapping[str, str]) -> Sequence[Path]:
+        """Write the folders; returns every file that was written."""
+        written: list[Path] = []
+        lines: dict[str, list[str]] = {}
+        for item in items:
+            folder = "validation" if item.split == "held_out" else "train"
+            picture = destination / folder / item.name
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            _copy(item.source, picture)
+            written.append(picture)
+            entry = {"file_name": item.name, "text": item.caption, "repeats": item.repeats}
+            lines.setdefault(folder, []).append(json.dumps(entry, ensure_ascii=False) + "\n")
+        for folder, entries in lines.items():
+            metadata = destination / folder / "metadata.jsonl"
+            metadata.write_text("".join(entries), encoding="utf-8")
+            written.append(metadata)
+        return [*written, _write_about(destination, about)]
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    # Blobs are read-only; exported files belong to the user.
+    target.chmod(0o644)
+
+
+def _folder_name(text: str) -> str:
+    return " ".join(re.sub(r"[/\\\0]", " ", text).split()) or "subject"
+
+
+def _write_about(destination: Path, about: Mapping[str, str]) -> Path:
+    path = destination / _ABOUT
+    path.write_text(json.dumps(dict(about), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
