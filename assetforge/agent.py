@@ -1,0 +1,629 @@
+#!/usr/bin/env python3
+"""Runs a bundle on whatever machine it finds itself; travels with it. Standard library only, Python 3.8 or newer.
+
+A work folder holds ``job.json`` and ``manifest.jsonl`` (what to run, and the hash of every input), and has exactly one writer at a time: ``agent.lock`` is
+locked by the agent and inherited by the child, so that it stays locked for as long as either lives. The fact of success is ``result.json``, which the
+child writes last; exit codes prove nothing. A cancelled attempt has a marker ``control/cancel-<attempt>``; a bare SIGTERM means interrupted, and
+resumable. ``status.json`` says what the agent last knew, ``status`` what is true now: ``orphaned`` when the agent died and the child lives, ``lost``
+when both are gone without a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TRY_AGAIN = 75
+RUNNING_STATES = ("starting", "running", "orphaned")
+FINAL_STATES = ("succeeded", "failed", "cancelled", "interrupted", "lost")
+HEARTBEAT_S = 5.0
+POLL_S = 0.1
+EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 130, "interrupted": TRY_AGAIN}
+
+# ---------------------------------------------------------------------------------------------------------------- processes
+
+
+def boot_id() -> str:
+    """What changes with every boot, so that a process id of yesterday is never mistaken for one of today."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        done = subprocess.run(["sysctl", "-n", "kern.boottime"], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+
+def start_time(pid: int) -> str:
+    """When a process started, in whatever unit the system counts; empty when it is gone or a zombie."""
+    if Path("/proc/self/stat").exists():
+        fields = _stat_fields(pid)
+        return fields[19] if fields and fields[0] not in "ZXx" else ""
+    done = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, started = done.stdout.strip().partition(" ")
+    return started.strip() if state and not state.startswith("Z") else ""
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Fields of ``/proc/<pid>/stat`` after the name: state, parent, group, session ..."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def identify(pid: int) -> dict[str, Any]:
+    """A process, told apart from later ones with the same number."""
+    return {"pid": pid, "start": start_time(pid), "boot": boot_id()}
+
+
+def is_alive(process: dict[str, Any] | None) -> bool:
+    """Whether that very process still runs on this machine; a zombie does not."""
+    if not process or not process.get("start") or process.get("boot") != boot_id():
+        return False
+    return bool(start_time(int(process["pid"])) == process["start"])
+
+
+def survivors(child: dict[str, Any] | None, workdir: Path) -> list[int]:
+    """Living processes of the child's session that work in this folder; a leader that was killed may leave some behind."""
+    if not child or child.get("boot") != boot_id() or not Path("/proc/self/stat").exists():
+        return [int(child["pid"])] if child and is_alive(child) else []
+    session, found, inside = str(child["pid"]), [], str(workdir.resolve())
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        fields = _stat_fields(int(entry.name))
+        if not fields or fields[3] != session or fields[0] in "ZXx":
+            continue
+        try:
+            where = os.readlink(f"/proc/{entry.name}/cwd")  # noqa: PTH115 - pathlib has it since 3.9
+        except OSError:
+            continue
+        if where == inside or where.startswith(inside + os.sep) or is_alive(child):
+            found.append(int(entry.name))
+    return found
+
+
+def stop_session(child: dict[str, Any], workdir: Path, grace_s: float) -> None:
+    """Ask everything in the child's session to stop, and kill what has not after ``grace_s`` seconds."""
+    deadline = time.monotonic() + grace_s
+    _signal(survivors(child, workdir), signal.SIGTERM)
+    while survivors(child, workdir) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    for _ in range(50):
+        left = survivors(child, workdir)
+        if not left:
+            return
+        _signal(left, signal.SIGKILL)
+        time.sleep(POLL_S)
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _signal_group(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        # macOS answers EPERM for a group of which only zombies are left.
+        return
+
+
+# ------------------------------------------------------------------------------------------------------------- work folder
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty when it is missing or damaged."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def cancel_marker(workdir: Path, attempt: int) -> Path:
+    """The file that says that an attempt is cancelled."""
+    return workdir / "control" / f"cancel-{attempt}"
+
+
+def take_lock(workdir: Path, wait_s: float = 0.0) -> int | None:
+    """The descriptor of the held lock, or ``None`` when another writer has it."""
+    descriptor = os.open(str(workdir / "agent.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                return None
+            time.sleep(0.02)
+        else:
+            return descriptor
+
+
+def has_writer(workdir: Path) -> bool:
+    """Whether somebody holds the lock."""
+    try:
+        descriptor = os.open(str(workdir / "agent.lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read_status(workdir: Path) -> dict[str, Any]:
+    """What is true now: ``status.json``, corrected by what the system knows. ``state`` is empty before the first attempt."""
+    status = read_json(workdir / "status.json")
+    state = status.get("state", "")
+    if (workdir / "result.json").is_file():
+        state = "succeeded"
+    elif state == "succeeded":
+        state = "lost"
+    elif state in RUNNING_STATES and not is_alive(status.get("agent")):
+        writing = has_writer(workdir) or is_alive(status.get("child"))
+        # The result may have been written, or a new agent have begun, between the two looks.
+        again = read_json(workdir / "status.json")
+        if again.get("agent") != status.get("agent") or (workdir / "result.json").is_file():
+            return read_status(workdir)
+        state = "orphaned" if writing else "lost"
+    return dict(status, state=state)
+
+
+def read_events(workdir: Path, cursor: int, limit: int = 1 << 20) -> tuple[list[dict[str, Any]], int]:
+    """Whole event lines after byte ``cursor``, and the byte after the last of them. Lines that are no JSON object are passed over."""
+    try:
+        with (workdir / "events.jsonl").open("rb") as stream:
+            stream.seek(cursor)
+            data = stream.read(limit)
+            while data and b"\n" not in data:
+                more = stream.read(limit)
+                if not more:
+                    break
+                data += more
+    except FileNotFoundError:
+        return [], cursor
+    whole = data[: data.rfind(b"\n") + 1]
+    events = []
+    for line in whole.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events, cursor + len(whole)
+
+
+def append_event(workdir: Path, event: dict[str, Any] | None) -> None:
+    """Append one line, after ending the half line that a killed writer left; ``None`` only does the latter."""
+    line = json.dumps(event, ensure_ascii=False).encode() + b"\n" if event else b""
+    with (workdir / "events.jsonl").open("ab+") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        if end and stream.seek(end - 1) >= 0 and stream.read(1) != b"\n":
+            line = b"\n" + line
+        stream.write(line)
+
+
+def manifest(workdir: Path) -> list[dict[str, Any]]:
+    """The inputs, each ``{path, sha256, size}``; paths that leave the folder are refused."""
+    entries = []
+    for line in (workdir / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        path = Path(entry["path"])
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"manifest.jsonl names {path}, which lies outside the work folder")
+        entries.append(entry)
+    return entries
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def input_problem(workdir: Path) -> str:
+    """What is wrong with the inputs, in one sentence; empty when every one of them is what the manifest says."""
+    try:
+        for entry in manifest(workdir):
+            path = workdir / entry["path"]
+            if not path.is_file():
+                return f"The input {path} is missing."
+            if path.stat().st_size != entry["size"] or file_digest(path) != entry["sha256"]:
+                return f"The input {path} is not the file that was bundled: its bytes changed."
+    except (OSError, ValueError, KeyError) as error:
+        return f"The inputs cannot be checked: {error}"
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------------------ one attempt
+
+
+class Attempt:
+    """One try of a job, by the process that holds the lock."""
+
+    def __init__(self, workdir: Path, number: int, lock: int, python: str, env: dict[str, str]) -> None:
+        self.workdir, self.number, self.lock, self.python, self.env = workdir, number, lock, python, env
+        self.previous_child = read_json(workdir / "status.json").get("child")
+        self.interrupted = False
+        self.beat = 0.0
+        self.status: dict[str, Any] = {
+            "schema": "assetforge/status/1",
+            "attempt": number,
+            "state": "starting",
+            "host": socket.gethostname(),
+            "agent": identify(os.getpid()),
+            "child": None,
+            "started_at": time.time(),
+        }
+
+    def save(self, **changes: Any) -> None:
+        """Write ``status.json``. A full disk must not end the run, so a heartbeat that cannot be written is made up for by the next one."""
+        self.beat = time.monotonic()
+        self.status.update(changes, heartbeat=time.time())
+        try:
+            write_atomic(self.workdir / "status.json", json.dumps(self.status).encode())
+        except OSError as error:
+            sys.stderr.write(f"status.json could not be written: {error}\n")
+
+    def run(self) -> str:
+        """Run to the end; returns the final state."""
+        signal.signal(signal.SIGTERM, self._interrupt)
+        signal.signal(signal.SIGINT, self._interrupt)
+        self.save()
+        job = read_json(self.workdir / "job.json")
+        if (self.workdir / "result.json").is_file():
+            return self._end("succeeded", "")
+        if self.previous_child and survivors(self.previous_child, self.workdir):
+            stop_session(self.previous_child, self.workdir, 5.0)
+        problem = "" if job.get("argv") else "job.json is missing or damaged."
+        problem = problem or input_problem(self.workdir)
+        if cancel_marker(self.workdir, self.number).exists():
+            return self._end("cancelled", "Cancelled before it started.")
+        if self.interrupted:
+            return self._end("interrupted", "Asked to stop before it started.")
+        if problem:
+            return self._fail(problem)
+        return self._supervise(job)
+
+    def _interrupt(self, *_: object) -> None:
+        self.interrupted = True
+
+    def _fail(self, problem: str) -> str:
+        append_event(
+            self.workdir, {"kind": "failed", "t": time.time(), "attempt": self.number, "error": problem, "traceback": ""}
+        )
+        return self._end("failed", problem)
+
+    def _spawn(self, job: dict[str, Any]) -> subprocess.Popen[bytes]:
+        argv = [self.python if word == "{python}" else str(word) for word in job["argv"]]
+        env = dict(os.environ, **{str(key): str(value) for key, value in job.get("env", {}).items()})
+        env.update(self.env, ASSETFORGE_ATTEMPT=str(self.number), PYTHONUNBUFFERED="1")
+        (self.workdir / "outputs").mkdir(exist_ok=True)
+        append_event(self.workdir, None)
+        with (self.workdir / "log.txt").open("ab") as log:
+            return subprocess.Popen(
+                argv,
+                cwd=str(self.workdir),
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(self.lock,),
+                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - this process has no other threads
+            )
+
+    def _supervise(self, job: dict[str, Any]) -> str:
+        grace_s = float(job.get("grace_s", 60.0))
+        try:
+            child = self._spawn(job)
+        except OSError as error:
+            return self._fail(f"The command {job['argv'][0]!r} could not be started: {error}")
+        self.save(state="running", child=identify(child.pid))
+        kill_at = None
+        while True:
+            try:
+                code = child.wait(timeout=POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                asked = self.interrupted or cancel_marker(self.workdir, self.number).exists()
+            if asked and kill_at is None:
+                kill_at = time.monotonic() + grace_s
+                _signal_group(child.pid, signal.SIGTERM)
+            elif kill_at is not None and time.monotonic() >= kill_at:
+                _signal_group(child.pid, signal.SIGKILL)
+            if time.monotonic() - self.beat >= HEARTBEAT_S:
+                self.save()
+        if survivors(self.status["child"], self.workdir):
+            stop_session(self.status["child"], self.workdir, min(grace_s, 5.0))
+        return self._judge(code)
+
+    def _judge(self, code: int) -> str:
+        self.status["rc"] = code
+        if (self.workdir / "result.json").is_file():
+            return self._end("succeeded", "")
+        if cancel_marker(self.workdir, self.number).exists():
+            return self._end("cancelled", "Cancelled.")
+        if self.interrupted or code == TRY_AGAIN:
+            return self._end("interrupted", "Asked to stop; it can be resumed.")
+        if code < 0:
+            return self._end("interrupted", f"Killed by signal {-code}.")
+        return self._end("failed", self._last_words() or f"It ended with exit code {code} and no result.")
+
+    def _last_words(self) -> str:
+        error, cursor, before = "", 0, -1
+        while cursor != before:
+            before = cursor
+            events, cursor = read_events(self.workdir, before)
+            for event in events:
+                if event.get("kind") == "failed" and event.get("attempt") == self.number:
+                    error = str(event.get("error", ""))
+        if error:
+            return error
+        log = self.workdir / "log.txt"
+        text = log.read_bytes()[-2000:].decode("utf-8", "replace") if log.is_file() else ""
+        return text.strip()
+
+    def _end(self, state: str, error: str) -> str:
+        self.save(state=state, error=error, finished_at=time.time())
+        return state
+
+
+def _die_with_parent(agent: int) -> Any:
+    """What the child does before it becomes the command: on Linux it asks to be told when the agent dies."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        libc.prctl(1, signal.SIGTERM)
+        if os.getppid() != agent:
+            os._exit(TRY_AGAIN)
+
+    return prepare
+
+
+# ---------------------------------------------------------------------------------------------------------------- commands
+
+
+def _claim(workdir: Path, number: int) -> tuple[int | None, int, str]:
+    """Lock the folder for an attempt: the lock, the number of the attempt, or why not ('submitted', 'busy', 'stale')."""
+    deadline = time.monotonic() + 2.0
+    while True:
+        lock = take_lock(workdir)
+        last = int(read_json(workdir / "status.json").get("attempt", 0))
+        if number and last > number:
+            reason = "stale"
+        elif number and last == number:
+            reason = "submitted"
+        elif lock is not None:
+            return lock, number or last + 1, ""
+        else:
+            reason = "busy"
+        if lock is not None:
+            os.close(lock)
+        if reason != "busy" or time.monotonic() >= deadline:
+            return None, number, reason
+        # A look at the lock holds it for a moment, and an attempt that has just begun has not said so yet.
+        time.sleep(0.05)
+
+
+def _refuse(workdir: Path, number: int, reason: str) -> int:
+    if reason == "submitted":
+        _answer({"started": False, "attempt": number, "reason": "this attempt was started before"})
+        return 0
+    words = {"busy": "another writer holds its lock", "stale": "a later attempt was started already"}[reason]
+    sys.stderr.write(f"{workdir}: attempt {number} is refused: {words}\n")
+    return TRY_AGAIN
+
+
+def command_run(options: argparse.Namespace) -> int:
+    """Run an attempt in this process."""
+    lock, number, reason = _claim(options.workdir, options.attempt)
+    if lock is None:
+        return _refuse(options.workdir, number, reason)
+    return EXIT_CODES[Attempt(options.workdir, number, lock, options.python, options.env).run()]
+
+
+def command_start(options: argparse.Namespace) -> int:
+    """Run an attempt in a process of its own that outlives this one and whoever called it."""
+    lock, number, reason = _claim(options.workdir, options.attempt)
+    if lock is None:
+        return _refuse(options.workdir, number, reason)
+    ready, tell = os.pipe()
+    if os.fork():
+        os.close(tell)
+        os.close(lock)
+        os.wait()
+        told = os.read(ready, 1)
+        _answer({"started": bool(told), "attempt": number})
+        return 0 if told else 1
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    _detach(options.workdir, keep=(lock, tell))
+    attempt = Attempt(options.workdir, number, lock, options.python, options.env)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    attempt.save()
+    os.write(tell, b"!")
+    os.close(tell)
+    code = TRY_AGAIN
+    try:
+        code = EXIT_CODES[attempt.run()]
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _detach(workdir: Path, keep: tuple[int, ...]) -> None:
+    """Let go of the caller's files: a remote shell waits for as long as they are open."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    said = os.open(str(workdir / "agent.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(null, 0)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    for descriptor in range(3, 1024):
+        if descriptor not in keep:
+            try:
+                os.close(descriptor)
+            except OSError:
+                continue
+    os.chdir(str(workdir))
+
+
+def command_status(options: argparse.Namespace) -> int:
+    """Print what is true now."""
+    _answer(read_status(options.workdir))
+    return 0
+
+
+def command_follow(options: argparse.Namespace) -> int:
+    """Print ``E <cursor> <event>`` lines from a byte cursor on, ``S <status>`` when the state changes, ``H`` as a sign of life; ends with the attempt."""
+    cursor, said, beat = options.cursor, None, time.monotonic()
+    while True:
+        # Status first: whatever it says was preceded by the lines that are read next.
+        status = read_status(options.workdir)
+        while True:
+            before = cursor
+            events, cursor = read_events(options.workdir, before)
+            for event in events:
+                _answer(event, f"E {cursor} ")
+            if cursor == before:
+                break
+        mark = (status.get("attempt"), status["state"])
+        if mark != said:
+            said = mark
+            _answer(status, "S ")
+        elif time.monotonic() - beat >= HEARTBEAT_S:
+            sys.stdout.write("H\n")
+            sys.stdout.flush()
+            beat = time.monotonic()
+        if options.once or status["state"] in FINAL_STATES:
+            return 0
+        time.sleep(options.interval)
+
+
+def command_cancel(options: argparse.Namespace) -> int:
+    """Mark an attempt as cancelled; its agent stops the child, and a child without an agent is stopped from here."""
+    marker = cancel_marker(options.workdir, options.attempt)
+    marker.parent.mkdir(exist_ok=True)
+    marker.touch()
+    status = read_status(options.workdir)
+    if status["state"] == "orphaned" and status.get("child") and not os.fork():
+        os.setsid()
+        _detach(options.workdir, keep=())
+        stop_session(status["child"], options.workdir, options.grace)
+        os._exit(0)
+    _answer({"cancelled": options.attempt, "state": status["state"]})
+    return 0
+
+
+def command_missing(options: argparse.Namespace) -> int:
+    """Read ``<sha256> <size>`` lines, print those that the blob folder does not hold."""
+    for line in sys.stdin:
+        sha256, size = line.split()
+        path = options.workdir / sha256[:2] / sha256[2:]
+        if not path.is_file() or path.stat().st_size != int(size):
+            sys.stdout.write(line)
+    return 0
+
+
+def command_materialise(options: argparse.Namespace) -> int:
+    """Put every input of the manifest into place from a blob folder: hard links where the filesystem has them."""
+    for entry in manifest(options.workdir):
+        target = options.workdir / entry["path"]
+        source = options.blobs / entry["sha256"][:2] / entry["sha256"][2:]
+        if target.is_file() or not source.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(target.name + ".part")
+        try:
+            os.link(str(source), str(temporary))
+        except OSError:
+            shutil.copyfile(str(source), str(temporary))
+        temporary.replace(target)
+    problem = input_problem(options.workdir)
+    sys.stderr.write(problem + "\n" if problem else "")
+    return 1 if problem else 0
+
+
+def _answer(value: Any, prefix: str = "") -> None:
+    sys.stdout.write(prefix + json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; see the functions named ``command_...``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("run", "start", "follow", "status", "cancel", "missing", "materialise"):
+        command = commands.add_parser(name)
+        command.add_argument("workdir", type=lambda text: Path(text).resolve())
+        if name in ("run", "start", "cancel"):
+            command.add_argument("--attempt", type=int, default=0, required=name == "cancel")
+        if name in ("run", "start"):
+            command.add_argument("--python", default=sys.executable)
+            command.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+        if name == "follow":
+            command.add_argument("cursor", type=int, nargs="?", default=0)
+            command.add_argument("--once", action="store_true")
+            command.add_argument("--interval", type=float, default=0.2)
+        if name == "cancel":
+            command.add_argument("--grace", type=float, default=60.0)
+        if name == "materialise":
+            command.add_argument("--blobs", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    if hasattr(options, "env"):
+        options.env = dict(pair.split("=", 1) for pair in options.env)
+    commands_by_name = {
+        "run": command_run,
+        "start": command_start,
+        "follow": command_follow,
+        "status": command_status,
+        "cancel": command_cancel,
+        "missing": command_missing,
+        "materialise": command_materialise,
+    }
+    return commands_by_name[options.command](options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
