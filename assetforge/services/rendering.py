@@ -35,6 +35,7 @@ from assetforge.domain.names import version_address
 from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import JobError
 from assetforge.extension.registry import get_registry
+from assetforge.extension.required import check_required
 from assetforge.services import activity
 from assetforge.services.assets import AssetInfo
 from assetforge.services.base_models import record_base
@@ -158,8 +159,9 @@ def request_renders(
     Raises:
         NotFoundError: No such version, suite, renderer, executor or base model.
         UsageError: Suite, parameters or base do not fit, or the versions are of different assets.
-        PluginError: A plugin is broken.
+        PluginError: A plugin is broken, or one that the film requires does not work here.
     """
+    check_required(get_registry(), project.config.plugins.required)
     where = executor or project.config.defaults.executor
     get_registry().executor(where)
     choices = RenderChoices(base=base, renderer=renderer, params=params or {}, executor=where, device=device)

@@ -30,6 +30,7 @@ from assetforge.domain.recipe_key import recipe_key
 from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import JobError, StorageError, UsageError
 from assetforge.extension.registry import get_registry
+from assetforge.extension.required import check_required
 from assetforge.services import activity
 from assetforge.services.assets import AssetInfo, get_asset
 from assetforge.services.base_models import record_base
@@ -99,7 +100,9 @@ def request_training(
     Raises:
         NotFoundError: There is no dataset version, recipe, trainer or base model of that name.
         UsageError: The dataset has nothing to train on, or the parameters do not fit.
+        PluginError: A plugin that the film requires does not work here.
     """
+    check_required(get_registry(), project.config.plugins.required)
     asset = get_asset(project, asset_name)
     frozen = get_dataset(project, dataset or asset_name)
     if frozen.train_count == 0:
