@@ -1,0 +1,128 @@
+"""``assetforge compare``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from assetforge.cli.exit_codes import ExitCode
+from assetforge.cli.output import emit, plain, say, table
+from assetforge.cli.session import opened_project
+from assetforge.cli.waiting import wait_with_progress
+from assetforge.errors import JobError
+from assetforge.services.comparison import ComparisonInfo, get_comparison, request_comparison
+from assetforge.services.projects import Project
+from assetforge.services.report import write_report
+
+__all__ = ["compare"]
+
+
+def compare(
+    new: str,
+    base: str = "",
+    *,
+    suite: str = "",
+    metric: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    report: Path | None = None,
+    base_model: str = "",
+    renderer: str = "",
+    on: str = "",
+    device: str = "auto",
+    priority: int = 0,
+    wait: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Compare a version with a baseline and the bare base, and write a contact sheet once everything is rendered and scored.
+
+    Args:
+        new: The version under test, such as mara/v2 or mara@latest.
+        base: The baseline; by default the approved version, else the version before.
+        suite: Suite; by default the asset's own, or the first that fits.
+        metric: Only these metrics; by default all that fit the asset; may be repeated.
+        report: Write the contact sheet to this file instead of into reports/.
+        base_model: Base model, for imported versions.
+        renderer: Renderer; by default one of the plugin that trained.
+        on: Executor to run on.
+        device: auto, cpu, cuda or mps.
+        priority: Higher goes first.
+        wait: Wait until it is done.
+    """
+    with opened_project() as project:
+        info = request_comparison(
+            project,
+            new,
+            base,
+            suite=suite,
+            metrics=metric,
+            base_model=base_model,
+            renderer=renderer,
+            executor=on,
+            device=device,
+            priority=priority,
+        )
+        if wait:
+            info = _finish(project, info)
+        written = write_report(project, info.id, report) if info.state == "succeeded" else None
+        emit("compare", _document(info, written), lambda: _print(info, written))
+        if wait and info.state != "succeeded":
+            raise JobError(
+                f"The comparison of {info.version} ended as {info.state}: {info.summary.get('error') or 'see its jobs'}",
+                hint="`assetforge jobs list` shows its jobs; run the same command again to retry.",
+            )
+        if not wait and info.jobs:
+            say("`assetforge work` runs the queue; run the same command again for the report, or use --wait.")
+    return ExitCode.OK
+
+
+def _finish(project: Project, info: ComparisonInfo) -> ComparisonInfo:
+    """Wait for one job after another; new ones appear when renders are done."""
+    while info.jobs:
+        job = info.jobs[0]
+        wait_with_progress(project, job, f"job {job}  {info.version}")
+        info = get_comparison(project, info.id)
+    return info
+
+
+def _document(info: ComparisonInfo, written: Path | None) -> dict[str, Any]:
+    return {
+        "comparison": info.id,
+        "version": info.version,
+        "baseline": info.baseline,
+        "suite": info.suite,
+        "state": info.state,
+        "jobs": info.jobs,
+        "report": written,
+        "summary": {key: value for key, value in info.summary.items() if key not in ("plan", "plan_digest")},
+    }
+
+
+def _print(info: ComparisonInfo, written: Path | None) -> None:
+    if info.state != "succeeded":
+        waits = f" (jobs {', '.join(map(str, info.jobs))})" if info.jobs else ""
+        plain(f"{info.version} against {info.baseline or 'the bare base'}: {info.state}{waits}.")
+        return
+    summary = info.summary
+    plain(summary["sentence"])
+    figures = summary["verdict_inputs"].get(summary["primary"]) if summary["primary"] else None
+    if figures:
+        plain("")
+        rows = [_row(name, values) for name, values in figures["blocks"].items()]
+        table(("block", "pictures", "new", "baseline", "base", "change", "nearer than base"), rows)
+    for flag in summary["flags"]:
+        plain(f"▲ {flag['message']}")
+    plain("")
+    plain(f"report  {written}")
+
+
+def _row(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    nearer = values["nearer_than_control"].get("new", {"yes": 0, "of": 0})
+    sides = values["similarity"]
+    return (
+        name,
+        values["cells"],
+        sides.get("new"),
+        sides.get("baseline"),
+        sides.get("control"),
+        values["delta"],
+        f"{nearer['yes']} of {nearer['of']}",
+    )
