@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from assetforge.errors import JobError
 from assetforge_diffusers.adapters import adapter_config_json, to_diffusers, to_kohya
 from assetforge_diffusers.families.base import Family
-from assetforge_diffusers.loading import read_tensors
+from assetforge_diffusers.loading import align_weights, read_tensors
 from assetforge_diffusers.machine import Machine
 from assetforge_diffusers.metadata import hashes_of
 
@@ -95,4 +95,5 @@ def verify_exports(
 def _probe(family: Family, device: torch.device, captions: Sequence[str], side: int) -> dict[str, torch.Tensor]:
     for module in (family.denoiser, *family.text_encoders.values()):
         module.to(device, torch.float32)
+        align_weights(module)
     return family.probe(captions, side)

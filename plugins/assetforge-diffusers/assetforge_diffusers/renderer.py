@@ -11,7 +11,7 @@ from assetforge.api.job import BaseRef, Cell, LoraRef, RenderSettings
 from assetforge.errors import PluginError, UsageError
 from assetforge_diffusers.families import family_class
 from assetforge_diffusers.families.base import Family
-from assetforge_diffusers.loading import read_tensors
+from assetforge_diffusers.loading import align_weights, read_tensors
 from assetforge_diffusers.machine import Machine, engine_record, take_machine
 from assetforge_diffusers.params import RendererParams
 from assetforge_diffusers.plugin import RENDERER
@@ -145,6 +145,7 @@ class DiffusersRenderer:
                 hint="Check which base it was trained on.",
             )
         for module in modules:
+            align_weights(module)
             module.eval()  # a file may ask for dropout, which diffusers would load in training mode
         self._adapters[lora.sha256] = any(_is_text_key(name) for name in tensors)
 

@@ -1,8 +1,7 @@
 """The contract suites that every trainer and renderer must pass."""
 
 from pathlib import Path
-
-from diffusers_world import tiny_base
+from typing import ClassVar
 
 from assetforge.api.job import BaseRef, LoraRef, RenderSettings
 from assetforge.testing.inputs import ContextMaker
@@ -11,6 +10,7 @@ from assetforge.testing.trainer_contract import TrainerContract
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import RENDERER, TRAINER
 from assetforge_diffusers.trainer import LoraTrainer
+from diffusers_world import tiny_base
 
 
 def base_ref(folder: Path) -> BaseRef:
@@ -19,7 +19,7 @@ def base_ref(folder: Path) -> BaseRef:
 
 class TestTrainerContract(TrainerContract):
     spec = TRAINER
-    params = {
+    params: ClassVar = {
         "steps": 6,
         "rank": 4,
         "alpha": 3.0,

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from assetforge.errors import JobError
 from assetforge_diffusers import trainer as trainer_module
+from assetforge_diffusers.loading import align_weights
 from assetforge_diffusers.metadata import tensor_hash
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.trainer import LoraTrainer, Preparation
@@ -28,6 +29,8 @@ SETTINGS = {
 
 
 def pipeline_picture(pipeline: StableDiffusionPipeline) -> np.ndarray:
+    for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        align_weights(module)
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(
         "zork robot",

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from assetforge.api.job import Cell, LoraRef, RenderSettings
 from assetforge.errors import AssetForgeError, NotFoundError, UsageError
+from assetforge_diffusers.loading import align_weights
 from assetforge_diffusers.params import LoraTrainerParams, RendererParams
 from assetforge_diffusers.renderer import DiffusersRenderer
 from assetforge_diffusers.trainer import LoraTrainer
@@ -87,6 +88,8 @@ def reference(base: Path, wanted: Cell, sampler, cfg: float = 5.0, worn: list[tu
     pipeline.scheduler = sampler(pipeline.scheduler.config)
     for index, (file, _) in enumerate(worn):
         pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=f"a{index}")
+    for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        align_weights(module)
     if worn:
         pipeline.set_adapters([f"a{index}" for index in range(len(worn))], [strength for _, strength in worn])
     pipeline.set_progress_bar_config(disable=True)
