@@ -195,5 +195,4 @@ class RendererContract(ABC):
         cell = self.cells()[:1]
         first = self.pictures(renderer, [(contract_lora, 1.0)], cell)[0]
         self.pictures(renderer, [(contract_lora, 0.3)], cell)
-        self.pictures(renderer, [], cell)
         assert np.array_equal(self.pictures(renderer, [(contract_lora, 1.0)], cell)[0], first)
