@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 
 from assetforge.api import hookimpl
-from assetforge.api.specs import AssetTypeSpec, MetricSpec
+from assetforge.api.specs import AssetTypeSpec, CaptionerSpec, ExecutorSpec, ExporterSpec, MetricSpec
+from assetforge.builtin.dataset_specs import CAPTIONERS, DATASET_EXPORTERS
+from assetforge.builtin.local_executor import LOCAL_EXECUTOR
 from assetforge.builtin.pixel_metric_specs import PIXEL_METRICS
 
-__all__ = ["register_asset_types", "register_metrics"]
+__all__ = [
+    "register_asset_types",
+    "register_captioners",
+    "register_executors",
+    "register_exporters",
+    "register_metrics",
+]
 
 requires_api = 1
 
@@ -33,3 +41,21 @@ def register_asset_types() -> Sequence[AssetTypeSpec]:
 def register_metrics() -> Sequence[MetricSpec]:
     """Pixel metrics: they flag a change and never pass a version."""
     return PIXEL_METRICS
+
+
+@hookimpl
+def register_executors() -> Sequence[ExecutorSpec]:
+    """This machine."""
+    return [LOCAL_EXECUTOR]
+
+
+@hookimpl
+def register_captioners() -> Sequence[CaptionerSpec]:
+    """Captions that lie beside the pictures."""
+    return CAPTIONERS
+
+
+@hookimpl
+def register_exporters() -> Sequence[ExporterSpec]:
+    """Datasets as folders that other trainers read."""
+    return DATASET_EXPORTERS
