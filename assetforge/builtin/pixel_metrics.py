@@ -75,8 +75,9 @@ def _shrink(values: _Floats) -> _Floats:
 
 def _gaussian(size: int) -> _Floats:
     offsets = np.arange(size) - (size - 1) / 2
-    weights = np.exp(-(offsets**2) / (2 * 1.5**2))
-    return weights / weights.sum()
+    weights: _Floats = np.exp(-(offsets**2) / (2 * 1.5**2))
+    normalised: _Floats = weights / weights.sum()
+    return normalised
 
 
 def _filter(values: _Floats, window: _Floats) -> _Floats:

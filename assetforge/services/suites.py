@@ -148,7 +148,7 @@ def add_suite(project: Project, file: Path) -> tuple[SuiteInfo, bool]:
         definition = SuiteDefinition.model_validate(raw)
     except ValidationError as error:
         raise UsageError(
-            f"{file} is not a suite: {_first_fault(error)}", hint="docs/suites.md shows a complete one."
+            f"{file} is not a suite: {_first_fault(error)}", hint="docs/regression.md shows a complete one."
         ) from error
     with project.write() as session:
         before = session.exec(
