@@ -119,3 +119,9 @@ class RendererParams(Params):
     precision: Precision = param(
         "auto", "Number format; auto is fp32 on CPU and MPS, fp16 on a GPU.", group="Machine", advanced=True
     )
+    merge: Literal["auto", "on", "off"] = param(
+        "auto",
+        "Merge LoRAs into the weights, which samples faster; auto merges in fp32, where no precision is lost.",
+        group="Machine",
+        advanced=True,
+    )

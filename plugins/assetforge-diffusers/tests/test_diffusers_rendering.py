@@ -83,7 +83,7 @@ def picture(renderer: DiffusersRenderer, wanted: Cell) -> np.ndarray:
     return image
 
 
-def reference(base: Path, wanted: Cell, sampler, cfg: float = 5.0, worn: list[tuple[Path, float]] = ()) -> np.ndarray:
+def reference(base: Path, wanted: Cell, sampler, cfg: float = 5.0, worn=(), fuse=False) -> np.ndarray:
     pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
     pipeline.scheduler = sampler(pipeline.scheduler.config)
     for index, (file, _) in enumerate(worn):
@@ -91,7 +91,10 @@ def reference(base: Path, wanted: Cell, sampler, cfg: float = 5.0, worn: list[tu
     for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         align_weights(module)
     if worn:
-        pipeline.set_adapters([f"a{index}" for index in range(len(worn))], [strength for _, strength in worn])
+        names = [f"a{index}" for index in range(len(worn))]
+        pipeline.set_adapters(names, [strength for _, strength in worn])
+        if fuse:
+            pipeline.fuse_lora(adapter_names=names)
     pipeline.set_progress_bar_config(disable=True)
     made = pipeline(
         wanted.prompt,
@@ -124,9 +127,12 @@ def test_pixels_are_those_of_the_reference_pipeline(name: str, sampler, loras: P
     renderer = opened(loras, base_folder, sampler=name)
     for wanted in (cell(0), cell(1, negative="blurry")):
         assert np.array_equal(picture(renderer, wanted), reference(base_folder, wanted, sampler))
-    renderer.use([(lora(loras, "text"), 0.7), (lora(loras, "one"), 1.2)])
-    worn = [(loras / "text.safetensors", 0.7), (loras / "one.safetensors", 1.2)]
-    assert np.array_equal(picture(renderer, cell(2)), reference(base_folder, cell(2), sampler, worn=worn))
+    worn = [(loras / "text.safetensors", 0.7), (loras / "two.safetensors", 1.2)]
+    for merge in (True, False):
+        renderer = opened(loras, base_folder, sampler=name, params={"merge": "on" if merge else "off"})
+        renderer.use([(lora(loras, "text"), 0.7), (lora(loras, "two"), 1.2)])
+        expected = reference(base_folder, cell(2), sampler, worn=worn, fuse=merge)
+        assert np.array_equal(picture(renderer, cell(2)), expected)
 
 
 def test_without_guidance(loras: Path, base_folder: Path) -> None:
@@ -147,8 +153,10 @@ def test_both_forms_render_alike_and_differ_from_the_base(loras: Path, base_fold
         assert not np.array_equal(kohya, bare)
 
 
-def test_strength_zero_and_taking_off_are_the_base_bit_for_bit(loras: Path, base_folder: Path) -> None:
-    renderer = opened(loras, base_folder)
+@pytest.mark.parametrize("merge", ["on", "off"])
+def test_strength_zero_and_taking_off_are_the_base_bit_for_bit(merge: str, loras: Path, base_folder: Path) -> None:
+    renderer = opened(loras, base_folder, params={"merge": merge})
+    weights = {name: tensor.clone() for name, tensor in renderer._family.denoiser.state_dict().items()}
     bare = [image.tobytes() for image in renderer.render([cell(0), cell(1)])]
     renderer.use([(lora(loras, "text"), 0.0)])
     assert [image.tobytes() for image in renderer.render([cell(0), cell(1)])] == bare
@@ -156,6 +164,8 @@ def test_strength_zero_and_taking_off_are_the_base_bit_for_bit(loras: Path, base
     assert [image.tobytes() for image in renderer.render([cell(0), cell(1)])] != bare
     renderer.use([])
     assert [image.tobytes() for image in renderer.render([cell(0), cell(1)])] == bare
+    after = {name.replace(".base_layer", ""): tensor for name, tensor in renderer._family.denoiser.state_dict().items()}
+    assert all(torch.equal(after[name], tensor) for name, tensor in weights.items())
 
 
 def test_a_cell_looks_the_same_whatever_came_before(loras: Path, base_folder: Path) -> None:
