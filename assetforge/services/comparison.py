@@ -355,6 +355,8 @@ def _summary(
         "counts": {
             "cells": len(rows),
             "prompts": len({(row.cell.block, row.cell.prompt) for row in rows}),
+            "strength_zero": sum(row.cell.strength == 0 for row in rows),
+            "strength_zero_identical": sum(row.cell.strength == 0 and row.identical["new|control"] for row in rows),
             "identical_to_baseline": sum(row.identical.get("new|baseline", False) for row in rows),
         },
         "verdict_inputs": figures,

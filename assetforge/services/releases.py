@@ -6,6 +6,7 @@ may be pinned to it, and the log tells when it stopped being the current one. ``
 
 import hashlib
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -280,7 +281,7 @@ def publish(project: Project, address: str) -> Published:
 def _write_once(project: Project, sha256: str, target: Path) -> bool:
     """Whether the file had to be written; it appears whole or not at all, and only where nothing was."""
     if not target.exists():
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
             project.blobs.copy_out(sha256, temporary)
             _rename_new(temporary, target)

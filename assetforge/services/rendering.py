@@ -247,8 +247,12 @@ def _row_of(session: Session, one: PlannedPass, asset: AssetInfo, suite_id: int)
         session.add(row)
         return row
     job = session.get(Job, row.job_id) if row.job_id is not None else None
-    if row.state != "succeeded" and (job is None or job.state not in OPEN_JOB_STATES):
-        row.state, row.job_id, row.finished_at = "queued", None, None
+    if row.state == "succeeded":
+        return row
+    # A closed job ends with nothing here; an open one may have been put back into the queue by hand after it failed.
+    row.state, row.finished_at = "queued", None
+    if job is None or job.state not in OPEN_JOB_STATES:
+        row.job_id = None
     return row
 
 

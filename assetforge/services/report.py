@@ -178,6 +178,8 @@ def _axis(summary: Mapping[str, Any], primary: str) -> list[dict[str, Any]]:
     marks = [(side, core["similarity"].get(side)) for side in ("control", "baseline", "new")]
     marks.append(("ceiling", values["ceiling"]["similarity"]))
     known = [(name, value) for name, value in marks if value is not None]
+    if not known:
+        return []
     low, high = min(value for _, value in known), max(value for _, value in known)
     span = (high - low) or 1.0
     return [{"name": name, "value": value, "at": round(4 + 92 * (value - low) / span, 2)} for name, value in known]

@@ -26,7 +26,13 @@ def test_the_whole_way_from_a_wish_to_figures(world):
     assert [entry["seeds"] for entry in figures["prompts"] if entry["block"] == "core"] == [2, 2]
     assert summary["engines"]["equal"]
     assert summary["references"]["used"] == 3
-    assert summary["counts"]["cells"] == 8
+    assert summary["counts"] == {
+        "cells": 8,
+        "prompts": 4,
+        "strength_zero": 1,
+        "strength_zero_identical": 1,
+        "identical_to_baseline": 1,
+    }
     assert (
         "mara/v2 is nearer to the held-out references than the bare base in 4 of 4 core pictures (mara/v1: 4 of 4)"
         in summary["sentence"]

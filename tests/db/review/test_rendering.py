@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 from sqlmodel import col, select
 
@@ -134,3 +136,28 @@ def test_what_cannot_be_rendered_is_said(world):
         request_render(world.project, "mara/v1", params={"stepz": 3})
     with world.project.read() as session:
         assert session.exec(select(Job).where(col(Job.kind) == "render")).all() == []
+
+
+def test_a_job_that_was_put_back_by_hand_is_joined(world, tmp_path):
+    request = request_render(world.project, "mara/v2")
+    rendering.close_job(world.project, request.job_id, "failed", "out of memory")
+    world.finish(request.job_id, "queued")
+    assert request_render(world.project, "mara/v2").jobs == request.jobs
+    world.render(request.job_id, tmp_path)
+    assert request_render(world.project, "mara/v2").reused == 2
+
+
+def test_two_askers_at_once_queue_one_job(world):
+    found = []
+
+    def ask():
+        found.append(request_render(world.project, "mara/v2").jobs)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+    assert count(world.project, Evaluation) == 2

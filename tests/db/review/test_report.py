@@ -1,11 +1,16 @@
 import html.parser
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from assetforge.errors import TryAgainError
+from assetforge.services import comparison
 from assetforge.services.comparison import get_comparison, request_comparison
 from assetforge.services.report import write_report
+from assetforge.services.report_images import ReportImages
 
 
 class Parsed(html.parser.HTMLParser):
@@ -91,3 +96,29 @@ def test_an_unfinished_comparison_has_no_report(world):
     with pytest.raises(TryAgainError):
         write_report(world.project, info.id)
     assert list((world.project.root / "reports").iterdir()) == []
+
+
+def test_a_metric_that_found_nothing_anywhere_still_gives_a_report(world, tmp_path):
+    info = request_comparison(world.project, "mara/v2", "mara/v1")
+    world.render(info.jobs[0], tmp_path)
+    (job,) = get_comparison(world.project, info.id).jobs
+    result = world.score_result(job)
+    for key in result.scores["probe"]:
+        result.scores["probe"][key] = [0.0, 0.0, 0.0]
+    comparison.register_result(world.project, job, result, tmp_path)
+    page = read(write_report(world.project, info.id))
+    assert "the metric found nothing to measure" in page.text
+    assert "nothing to measure" in page.text
+
+
+def test_pictures_that_compress_badly_get_a_smaller_share(world):
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Pillow.fromarray(noise).save(buffer, format="PNG")
+    sha256 = world.project.blobs.put_bytes(buffer.getvalue())
+    sizes = [
+        len(ReportImages(world.project.blobs, count=330, size=(512, 512), share=share).render(sha256))
+        for share in (1.0, 0.5, 0.2)
+    ]
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert sizes[2] * 330 < 15_000_000
