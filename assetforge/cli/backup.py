@@ -1,5 +1,6 @@
 """``assetforge backup`` and ``assetforge restore``."""
 
+import os
 from pathlib import Path
 
 from assetforge.cli.output import emit, plain, progress, say
@@ -27,11 +28,16 @@ def backup(to: Path, *, whole: bool = False) -> None:
 def restore(source: Path, *, to: Path | None = None, check: bool = False) -> None:
     """Make a film from a backup; every byte is checked before the film appears.
 
+    A database file, such as those in .assetforge/backups, replaces the database of the film that is meant here; the replaced one is kept.
+
     Args:
-        source: What `assetforge backup` or `assetforge project archive` wrote.
+        source: What `assetforge backup` or `assetforge project archive` wrote, or a database file.
         to: Where the film goes: a new or empty folder; by default its name among your films.
         check: Only read the backup and compare every hash.
     """
+    if source.suffix == ".db":
+        _restore_database(source)
+        return
     if check:
         info = verify_backup(source)
         emit(
@@ -43,3 +49,17 @@ def restore(source: Path, *, to: Path | None = None, check: bool = False) -> Non
     with restore_film(source, to) as project:
         root, name, identifier = project.root, project.name, project.id
     emit("restore", {"project": name, "id": identifier, "root": root}, lambda: plain(str(root)))
+
+
+def _restore_database(source: Path) -> None:
+    from assetforge.cli.global_options import current_options
+    from assetforge.services.database_copies import restore_database
+    from assetforge.services.projects import find_project
+
+    root = find_project(current_options().project or os.environ.get("ASSETFORGE_PROJECT", ""))
+    kept, missing = restore_database(root, source)
+    emit("restore-database", {"root": root, "replaced": kept, "missing": missing}, lambda: plain(str(root)))
+    if kept:
+        say(f"The database that was there lies in {kept}.")
+    if missing:
+        say(f"{missing} files that it names are missing; try `assetforge fsck --repair`.")

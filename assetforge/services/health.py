@@ -20,7 +20,7 @@ from assetforge.paths import ProjectPaths, projects_dir, user_config_file
 from assetforge.services.maintenance import check_database
 from assetforge.services.project_config import read_config
 
-__all__ = ["Check", "examine", "filesystem_of"]
+__all__ = ["Check", "examine", "filesystem_of", "is_networked"]
 
 Verdict = Literal["ok", "note", "warning", "fault"]
 
@@ -94,6 +94,12 @@ def filesystem_of(path: Path) -> str:
     return max(around, key=lambda entry: len(entry[0].parts))[1] if around else ""
 
 
+def is_networked(filesystem: str) -> bool:
+    """Whether SQLite's locks may fail on a filesystem of that type."""
+    kind = filesystem.lower()
+    return kind in _NETWORK or kind.startswith("fuse")
+
+
 def _program() -> Iterator[Check]:
     yield Check(name="assetforge", verdict="ok", detail=f"{__version__}, database revision {HEAD}")
     yield Check(
@@ -146,7 +152,7 @@ def _place(name: str, folder: Path) -> Iterator[Check]:
             hint="Check its permissions, or set ASSETFORGE_PROJECTS.",
         )
     kind = filesystem_of(there)
-    networked = kind.lower() in _NETWORK or kind.lower().startswith("fuse")
+    networked = is_networked(kind)
     yield Check(
         name=f"{name} disk",
         verdict="warning" if networked else "ok",

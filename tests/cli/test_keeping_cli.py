@@ -163,6 +163,20 @@ def test_backup_restore_archive(cli, project, tmp_path):
     assert "mara" in cli("asset", "list")[1]
 
 
+def test_going_back_to_an_older_database(cli, project, tmp_path):
+    from assetforge.db.migrate import copy_database
+
+    copy_database(project.paths.database, tmp_path / "before.db")
+    assert cli("asset", "add", "mara")[0] == 0
+    code, document, err = cli("restore", tmp_path / "before.db", "--json")
+    assert code == 0
+    assert document["missing"] == 0
+    assert str(project.paths.backups) in err
+    assert cli("asset", "list", "--json")[1]["assets"] == []
+    assert cli("restore", document["replaced"])[0] == 0
+    assert len(cli("asset", "list", "--json")[1]["assets"]) == 1
+
+
 def test_doctor_names_what_is_wrong(cli, project):
     code, report, _ = cli("--project", "film", "doctor", "--json")
     verdicts = {check["name"]: check["verdict"] for check in report["checks"]}
@@ -182,7 +196,14 @@ def test_doctor_names_what_is_wrong(cli, project):
 
 
 def test_disks_are_told_apart():
-    from assetforge.services.health import filesystem_of
+    from assetforge.services.health import filesystem_of, is_networked
 
     assert filesystem_of(Path("/proc")) == "proc"
     assert filesystem_of(Path("/"))
+    assert [is_networked(kind) for kind in ("ext4", "apfs", "nfs4", "CIFS", "fuse.sshfs")] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]

@@ -7,12 +7,14 @@ import time
 import pytest
 from sqlmodel import select
 
+from assetforge.db.migrate import copy_database
 from assetforge.db.models import Activity, Image, Meta, Reference
 from assetforge.db.models_jobs import Job
 from assetforge.durable import locked
 from assetforge.errors import BusyError, NotFoundError, StorageError, UsageError
 from assetforge.services.assets import add_asset, list_assets
 from assetforge.services.backups import archive_project, back_up, restore, verify_backup
+from assetforge.services.database_copies import restore_database
 from assetforge.services.maintenance import check_project, collect_garbage
 from assetforge.services.projects import open_project
 
@@ -235,3 +237,38 @@ def test_archive_reads_back_before_it_removes(film, tmp_path):
         assert again.root == film.root
         assert (again.root / "reports" / "first.html").read_text() == "report"
     shutil.rmtree(again.root)
+
+
+def test_going_back_to_a_copy_of_the_database(film):
+    copy = film.paths.backups / "forge-before.db"
+    copy_database(film.paths.database, copy)
+    before = copy.read_bytes()
+    add_asset(film, "brass-lamp", "prop")
+    kept, missing = restore_database(film.root, copy)
+    assert (missing, copy.read_bytes()) == (0, before)
+    # The film was open all the time and goes on.
+    assert [asset.name for asset in list_assets(film)] == ["mara"]
+    restore_database(film.root, kept)
+    assert len(list_assets(film)) == 2
+    film.blobs.path(next(iter(film.blobs))).unlink()
+    assert restore_database(film.root, copy)[1] == 1
+    assert not list(film.paths.private.glob("*restoring*"))
+
+
+def test_a_damaged_database_is_replaced_and_kept(film):
+    copy = film.paths.backups / "forge-before.db"
+    copy_database(film.paths.database, copy)
+    film.close()
+    for left in film.paths.private.glob("forge.db-*"):
+        left.unlink()
+    film.paths.database.write_bytes(b"z" * 10_000)
+    with pytest.raises(StorageError, match="cannot be read"):
+        open_project(film.root)
+    kept, _ = restore_database(film.root, copy)
+    assert kept.read_bytes() == b"z" * 10_000
+    with open_project(film.root) as again:
+        assert check_project(again, level="deep").problems == ()
+    with pytest.raises(StorageError, match="is damaged"):
+        restore_database(film.root, kept)
+    with pytest.raises(NotFoundError):
+        restore_database(film.root, film.root / "nothing.db")
