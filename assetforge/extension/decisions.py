@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from assetforge.durable import locked, write_atomic
 from assetforge.errors import ConfigError
 from assetforge.paths import user_data_dir
-from assetforge.store.durable import locked, write_atomic
 
 __all__ = ["Decisions", "Trust", "change_decisions", "decisions_file", "read_decisions"]
 

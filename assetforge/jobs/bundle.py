@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from assetforge import agent
 from assetforge.api.job import JobSpec
 from assetforge.domain.bundle import BundlePlan, InputFile
+from assetforge.durable import storage_error, sync_folder, write_atomic
 from assetforge.errors import BusyError, StorageError, UsageError
 from assetforge.store.blobs import BlobStore
-from assetforge.store.durable import storage_error, sync_folder, write_atomic
 
 __all__ = ["job_bytes", "manifest_bytes", "write_bundle"]
 

@@ -11,10 +11,10 @@ from sqlmodel import Session, select
 
 from assetforge.api.job import BaseRef
 from assetforge.db.models import BaseModelRecord
+from assetforge.durable import write_atomic
 from assetforge.errors import NotFoundError, PluginError, StorageError, UsageError
 from assetforge.extension.registry import Registered, get_registry, load
 from assetforge.paths import user_cache_dir
-from assetforge.store.durable import write_atomic
 
 __all__ = ["BaseModel", "base_ref", "find_base", "locate_base", "model_digest", "record_base"]
 

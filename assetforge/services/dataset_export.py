@@ -11,12 +11,12 @@ from sqlmodel import col, select
 from assetforge.api.protocols import Exporter, ExportItem
 from assetforge.db.models import DatasetItemRow, Image, Reference
 from assetforge.domain.captions import training_caption
+from assetforge.durable import storage_error
 from assetforge.errors import PluginError, UsageError
 from assetforge.extension.registry import get_registry, load
 from assetforge.services.assets import AssetInfo, get_asset
 from assetforge.services.datasets import DatasetInfo, get_dataset
 from assetforge.services.projects import Project
-from assetforge.store.durable import storage_error
 from assetforge.store.imaging import load_srgb
 
 __all__ = ["ExportReport", "export_dataset"]

@@ -15,13 +15,13 @@ from assetforge.db.models import Asset, BaseModelRecord, Version
 from assetforge.db.models_jobs import Comparison, Engine, Evaluation
 from assetforge.domain.canonical import digest
 from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
+from assetforge.durable import write_atomic
 from assetforge.errors import TryAgainError
 from assetforge.services.comparison_records import comparison_row, read_scores, render_hashes
 from assetforge.services.projects import Project
 from assetforge.services.report_cells import NOTHING, block_views, worst_list
 from assetforge.services.report_images import ReportImages
 from assetforge.services.report_lineage import lineage_view, version_facts
-from assetforge.store.durable import write_atomic
 
 __all__ = ["write_report"]
 

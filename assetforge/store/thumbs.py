@@ -4,8 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from assetforge.durable import storage_error
 from assetforge.store.blobs import BlobStore
-from assetforge.store.durable import storage_error
 from assetforge.store.imaging import THUMBNAIL_SIDE, encode_thumbnail, load_srgb
 
 __all__ = ["ThumbStore"]
