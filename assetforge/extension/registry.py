@@ -141,7 +141,8 @@ class Registry:
                 hint=f"Disable one of them: assetforge plugin disable {contested[-1].candidate.name}",
             )
         close = get_close_matches(name, shelf, n=3)
-        hint = f"Did you mean {', '.join(close)}?" if close else f"There is {', '.join(shelf) or 'none at all'}."
+        known = f"Known: {', '.join(shelf)}." if shelf else "No plugin that works here brings any."
+        hint = f"Did you mean {', '.join(close)}?" if close else known
         broken = sorted(
             {failure.name for failure in self._loader.failures if failure.stage not in {"event", "collision"}}
         )
