@@ -138,7 +138,8 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
     Raises:
         BusyError: ``wait`` is false and somebody else holds the lock.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    # Reading is enough to lock, so that a colleague who may read the file may lock it too.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:

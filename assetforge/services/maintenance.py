@@ -234,11 +234,22 @@ def _garbage(project: Project, policy: GcPolicy, needed: set[str], now: float) -
     return [
         *unneeded_blobs(project.blobs, needed, before=before),
         *half_written(project.blobs, before=before),
+        *_left_behind(paths.private, before=before),
         *finished_job_folders(paths.jobs, _fates(project), policy, now=now),
         *stale_thumbnails(paths.thumbs, needed, before=before),
         *old_files(paths.cache, "cache", before=now - policy.cache_s),
         *(GcItem(kind="backup", path=path, size=path.stat().st_size) for path in backups[policy.backups :]),
         *old_trash(paths.trash, before=now - policy.trash_s),
+    ]
+
+
+def _left_behind(private: Path, *, before: float) -> list[GcItem]:
+    """Working folders of backups and restores that were killed."""
+    folders = [*private.glob("backup-*"), *private.glob("restore-*")]
+    return [
+        GcItem(kind="half-written", path=folder, size=sum(path.stat().st_size for path in folder.rglob("*")))
+        for folder in folders
+        if folder.is_dir() and folder.stat().st_mtime < before
     ]
 
 

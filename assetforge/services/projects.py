@@ -1,5 +1,6 @@
 """Films: make one, open one, find the one that is meant."""
 
+import difflib
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -165,7 +166,11 @@ def find_project(name: str = "") -> Path:
         for candidate in (projects_dir() / name, Path(name)):
             if (candidate / "project.toml").is_file():
                 return candidate
-        raise NotFoundError(f"There is no film named {name!r}.", hint="`assetforge project list` shows what there is.")
+        close = difflib.get_close_matches(
+            name, [path.parent.name for path in projects_dir().glob("*/project.toml")], n=1
+        )
+        hint = f"Did you mean {close[0]!r}?" if close else "`assetforge project list` shows what there is."
+        raise NotFoundError(f"There is no film named {name!r}.", hint=hint)
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / "project.toml").is_file():
             return folder
