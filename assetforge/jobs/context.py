@@ -18,7 +18,6 @@ from assetforge.api.context import Checkpoint
 from assetforge.api.job import BaseRef, JobSpec, TrainingDataset, TrainPayload
 from assetforge.api.params import Params
 from assetforge.errors import JobError, NotFoundError
-from assetforge.services.base_models import locate_base, model_digest
 
 __all__ = ["EventWriter", "JobRuntime", "TrainRuntime", "reported", "sync_file", "write_json"]
 
@@ -142,6 +141,9 @@ class JobRuntime:
         Raises:
             NotFoundError: It is not here, or its digest is another one.
         """
+        # Brings the database layer along, which a child needs for nothing else and would pay for at every start.
+        from assetforge.services.base_models import locate_base, model_digest
+
         path = Path(base.path)
         if not base.path or not path.exists():
             path = locate_base(base.name)

@@ -1,0 +1,124 @@
+"""A plugin with a trainer, a renderer and metrics that need nothing but numpy; found through its dist-info like any installed one."""
+
+import hashlib
+import json
+import os
+import signal
+import time
+
+import numpy as np
+
+from assetforge.api import Params, Stopped, hookimpl, param
+from assetforge.api.job import WeightsOutput
+from assetforge.api.protocols import TrainResult
+from assetforge.api.specs import MetricSpec, RendererSpec, TrainerSpec
+
+
+class TinyParams(Params):
+    steps: int = param(10, "Steps.", ge=1)
+    seconds: float = param(0.0, "Seconds per step.")
+    save_every: int = param(4, "Steps between checkpoints.")
+    fault: str = param("", "What goes wrong.")
+
+
+class TinyTrainer:
+    def train(self, context):
+        params, checkpoint = context.params, context.latest_checkpoint()
+        step, weights = 0, hashlib.sha256(str(context.seed).encode()).digest()
+        if checkpoint:
+            step, weights = checkpoint.step, checkpoint.files["w"].read_bytes()
+        if params.fault == "raise":
+            raise ValueError("no\x1b good")
+        while step < params.steps:
+            step += 1
+            weights = hashlib.sha256(weights + b"%d" % step).digest()
+            time.sleep(params.seconds)
+            context.progress(step, params.steps, loss=float("nan") if params.fault == "nan" else 1 / step)
+            if step % params.save_every == 0 or context.should_stop():
+                file = context.checkpoint_file(step, "w")
+                file.write_bytes(weights)
+                if params.fault == "kill" and context.attempt == 1 and step > params.save_every:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                context.commit_checkpoint(step, {"w": file}, {"rng": [step]})
+            if context.should_stop():
+                raise Stopped
+        context.metric("final", 1.5, step)
+        context.log(f"cache {context.cache} device {context.device} threads {context.threads}")
+        if params.fault == "no-output":
+            return TrainResult(weights=())
+        (context.outputs / "w.safetensors").write_bytes(weights)
+        (context.outputs / "extra").mkdir()
+        (context.outputs / "extra" / "note.txt").write_text(json.dumps(sorted(os.environ)))
+        return TrainResult(
+            weights=(WeightsOutput(step=step, kohya="outputs/w.safetensors", tensor_hash=weights.hex()),),
+            metrics={"loss": 0.5},
+            engine={"device": context.device},
+        )
+
+
+class TinyRenderer:
+    def __init__(self):
+        self.worn = []
+
+    def open(self, base, settings, context):
+        self.context, self.settings = context, settings
+        context.log("opened")
+        return {"renderer": "tiny", "width": settings.width}
+
+    def use(self, loras):
+        self.worn = [(lora.name, strength) for lora, strength in loras]
+        self.context.log(f"wears {self.worn}")
+
+    def render(self, cells):
+        for cell in cells:
+            time.sleep(self.context.params.seconds)
+            if self.context.params.fault == "shape":
+                yield np.zeros((4, 4), np.uint8)
+            if self.context.params.fault == "few":
+                return
+            seed = hashlib.sha256(repr((cell.prompt, cell.seed, self.worn)).encode()).digest()
+            rng = np.random.default_rng(list(seed))
+            yield rng.integers(0, 255, (self.settings.height, self.settings.width, 3), dtype=np.uint8)
+
+    def close(self):
+        self.context.log("closed")
+
+
+class Means:
+    def embed(self, images):
+        return np.stack([image.reshape(-1, 3).mean(0) / 255 for image in images]).astype(np.float32)
+
+
+class Difference:
+    def __init__(self, params, context):
+        self.power = params.steps
+        assert context.workdir.is_dir()
+
+    def compare(self, pairs):
+        return [float(np.abs(a.astype(float) - b.astype(float)).mean()) ** self.power for a, b in pairs]
+
+
+class Brightness:
+    def score(self, images):
+        return [float(image.mean()) for image in images]
+
+
+@hookimpl
+def register_trainers():
+    return [
+        TrainerSpec(name="tiny", title="Tiny", load="tiny_engines:TinyTrainer", params=TinyParams, families=("none",), resumable=True)
+    ]
+
+
+@hookimpl
+def register_renderers():
+    return [RendererSpec(name="tiny", title="Tiny", load="tiny_engines:TinyRenderer", params=TinyParams, families=("none",))]
+
+
+@hookimpl
+def register_metrics():
+    return [
+        MetricSpec(name="means", title="Means", load="tiny_engines:Means", kind="embedding"),
+        MetricSpec(name="difference", title="Difference", load="tiny_engines:Difference", kind="pair", params=TinyParams),
+        MetricSpec(name="brightness", title="Brightness", load="tiny_engines:Brightness", kind="single"),
+    ]
