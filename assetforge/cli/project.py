@@ -30,6 +30,7 @@ def new(name: str, *, title: str = "", folder: Path | None = None) -> None:
 
     with create_project(name, title=title, folder=folder) as project:
         root, identifier = project.root, project.id
+    _warn_of_network(root)
     emit("project-new", {"project": name, "id": identifier, "root": root}, lambda: plain(str(root)))
     say(f"{name} is ready. Next: assetforge --project {name} asset add NAME --type character")
 
@@ -108,6 +109,14 @@ def archive(to: Path, *, remove: bool = False, yes: bool = False) -> None:
                 project, to, remove=remove, progress=lambda done, total: update(done, total, "blobs")
             )
     emit("project-archive", {"archive": info, "removed": remove}, lambda: plain(str(info.path)))
+
+
+def _warn_of_network(root: Path) -> None:
+    from assetforge.services.health import filesystem_of, is_networked
+
+    kind = filesystem_of(root)
+    if is_networked(kind):
+        say(f"{root} lies on {kind}: several programs at once can damage a database there. A local disk is safer.")
 
 
 def _folder_of(name: str) -> Path:
