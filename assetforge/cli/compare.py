@@ -30,6 +30,7 @@ def compare(
     on: str = "",
     device: str = "auto",
     priority: int = 0,
+    fresh: Annotated[bool, Parameter(negative=())] = False,
     wait: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Compare a version with a baseline and the bare base, and write a contact sheet once everything is rendered and scored.
@@ -45,6 +46,7 @@ def compare(
         on: Executor to run on.
         device: auto, cpu, cuda or mps.
         priority: Higher goes first.
+        fresh: Render anew even what was rendered already, such as after a driver changed.
         wait: Wait until it is done.
     """
     with opened_project() as project:
@@ -59,6 +61,7 @@ def compare(
             executor=on,
             device=device,
             priority=priority,
+            fresh=fresh,
         )
         if wait:
             info = _finish(project, info)

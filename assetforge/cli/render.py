@@ -26,9 +26,10 @@ def render(
     on: str = "",
     device: str = "auto",
     priority: int = 0,
+    fresh: Annotated[bool, Parameter(negative=())] = False,
     wait: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Render a version through a suite, beside the bare base; what was rendered once is never rendered again.
+    """Render a version through a suite, beside the bare base; what was rendered once is not rendered again.
 
     Args:
         version: Address, such as mara/v2 or mara@latest.
@@ -40,11 +41,12 @@ def render(
         on: Executor to run on.
         device: auto, cpu, cuda or mps.
         priority: Higher goes first.
+        fresh: Render anew even what was rendered already, such as after a driver changed.
         wait: Wait until it is done.
     """
     with opened_project() as project:
 
-        def ask() -> RenderRequest:
+        def ask(anew: bool) -> RenderRequest:
             return request_render(
                 project,
                 version,
@@ -56,14 +58,15 @@ def render(
                 executor=on,
                 device=device,
                 priority=priority,
+                fresh=anew,
             )
 
-        request = ask()
+        request = ask(fresh)
         states: dict[int, str] = {}
         if wait and request.jobs:
             states = {job: wait_with_progress(project, job, f"job {job}  rendering") for job in request.jobs}
             if set(states.values()) == {"succeeded"}:
-                request = ask()
+                request = ask(anew=False)
 
         def text() -> None:
             rows = [(one.subject, one.cells, one.state, one.job) for one in request.evaluations]

@@ -8,6 +8,7 @@ from assetforge.cli.output import emit, facts, plain, table
 from assetforge.cli.session import opened_project
 from assetforge.services.assets import get_asset
 from assetforge.services.suites import SuiteInfo, add_suite, default_suite, get_suite, list_suites, suite_cells
+from assetforge.services.versions import list_versions
 
 __all__ = ["app"]
 
@@ -15,19 +16,19 @@ app = App(name="suite", help="Regression suites: what is rendered to judge a ver
 
 
 @app.command(name="list")
-def list_(*, asset: str = "", family: str = "sd15") -> None:
+def list_(*, asset: str = "") -> None:
     """List the suites; the film's own first.
 
     Args:
         asset: Only those that fit this asset, its default marked.
-        family: Model family the default is chosen for, with --asset.
     """
     with opened_project() as project:
         suites = list_suites(project)
         default = ""
         if asset:
             info = get_asset(project, asset)
-            default = default_suite(project, info, family).name
+            versions = list_versions(project, asset)
+            default = default_suite(project, info, versions[0].family if versions else "").name
             suites = [suite for suite in suites if info.type in suite.definition.asset_types or suite.name == default]
     rows = [
         (

@@ -80,6 +80,7 @@ def request_comparison(
     executor: str = "",
     device: str = "auto",
     priority: int = 0,
+    fresh: bool = False,
 ) -> ComparisonInfo:
     """Have a version compared; what was rendered or scored already is not done again.
 
@@ -94,6 +95,7 @@ def request_comparison(
         executor: Where; by default the film's.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         priority: Higher goes first.
+        fresh: Render and score everything anew, so that one engine made it all.
 
     Raises:
         NotFoundError: No such version, suite, metric, renderer or executor.
@@ -114,6 +116,7 @@ def request_comparison(
         executor=where,
         device=device,
         priority=priority,
+        fresh=fresh,
     )
     plan = {"metrics": chosen, "references": _references_json(references), "executor": where, "device": device}
     with project.write() as session:
@@ -374,7 +377,7 @@ def _conditions(summary: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dic
         found.append(
             (
                 "engines",
-                "The pictures were rendered by different engines; differences may come from there. Render all of them again on one machine.",
+                "The pictures were rendered by different engines; differences may come from there. Compare again with --fresh to render all of them in one place.",
             )
         )
     if not summary["primary"]:

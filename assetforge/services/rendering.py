@@ -113,6 +113,7 @@ def request_render(
     executor: str = "",
     device: str = "auto",
     priority: int = 0,
+    fresh: bool = False,
 ) -> RenderRequest:
     """Have one version rendered; see :func:`request_renders`."""
     return request_renders(
@@ -126,6 +127,7 @@ def request_render(
         executor=executor,
         device=device,
         priority=priority,
+        fresh=fresh,
     )
 
 
@@ -141,6 +143,7 @@ def request_renders(
     executor: str = "",
     device: str = "auto",
     priority: int = 0,
+    fresh: bool = False,
 ) -> RenderRequest:
     """Queue renders of versions of one asset, unless the same plan was rendered or is queued already.
 
@@ -155,6 +158,7 @@ def request_renders(
         executor: Where; by default the film's.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; pictures of different devices are different evaluations.
         priority: Higher goes first.
+        fresh: Render anew even what was rendered: after a library or driver changed, or to see whether it did. The older pictures stay.
 
     Raises:
         NotFoundError: No such version, suite, renderer, executor or base model.
@@ -168,7 +172,7 @@ def request_renders(
     asset, chosen, passes = plan_passes(project, addresses, suite=suite, with_control=with_control, choices=choices)
     unique = list({one.digest: one for one in passes}.values())
     with project.write() as session:
-        return _queue(session, asset, chosen, unique, executor=where, device=device, priority=priority)
+        return _queue(session, asset, chosen, unique, executor=where, device=device, priority=priority, fresh=fresh)
 
 
 def _queue(
@@ -180,9 +184,12 @@ def _queue(
     executor: str,
     device: str,
     priority: int,
+    fresh: bool,
 ) -> RenderRequest:
     suite_id = store_suite(session, suite)
-    rows: list[tuple[PlannedPass, Evaluation]] = [(one, _row_of(session, one, asset, suite_id)) for one in passes]
+    rows: list[tuple[PlannedPass, Evaluation]] = [
+        (one, _row_of(session, one, asset, suite_id, fresh)) for one in passes
+    ]
     session.flush()
     # One loaded base and one renderer serve a whole job.
     groups: dict[tuple[str, str], list[tuple[PlannedPass, Evaluation]]] = {}
@@ -231,26 +238,29 @@ def _queue(
     )
 
 
-def _row_of(session: Session, one: PlannedPass, asset: AssetInfo, suite_id: int) -> Evaluation:
-    """The evaluation of a plan: the one that exists, put back into the queue when its job came to nothing, or a new one."""
-    row = session.exec(select(Evaluation).where(Evaluation.plan_digest == one.digest)).first()
-    if row is None:
+def _row_of(session: Session, one: PlannedPass, asset: AssetInfo, suite_id: int, fresh: bool) -> Evaluation:
+    """The newest evaluation of a plan, put back into the queue when its job came to nothing, or a new one."""
+    # Evaluations that were asked for anew carry a number behind the digest; ";" is the character after ":".
+    same = select(Evaluation).where(Evaluation.plan_digest >= one.digest, Evaluation.plan_digest < f"{one.digest};")
+    rows = session.exec(same.order_by(col(Evaluation.id).desc())).all()
+    row = rows[0] if rows else None
+    if row is None or (fresh and row.state == "succeeded"):
         row = Evaluation(
             asset_id=asset.id,
             version_id=one.version_id,
             suite_id=suite_id,
             base_model_id=record_base(session, one.base),
             renderer=one.renderer.spec.name,
-            plan_digest=one.digest,
+            plan_digest=f"{one.digest}:{len(rows)}" if rows else one.digest,
             plan=one.plan,
         )
         session.add(row)
         return row
-    job = session.get(Job, row.job_id) if row.job_id is not None else None
     if row.state == "succeeded":
         return row
     # A closed job ends with nothing here; an open one may have been put back into the queue by hand after it failed.
     row.state, row.finished_at = "queued", None
+    job = session.get(Job, row.job_id) if row.job_id is not None else None
     if job is None or job.state not in OPEN_JOB_STATES:
         row.job_id = None
     return row

@@ -209,7 +209,11 @@ def _engine_records(session: Session, row: Comparison) -> list[dict[str, Any]]:
             evaluation.engine_id, {"digest": engine.digest, "sides": [], "facts": _flat(engine.record)}
         )
         entry["sides"].append(side)
-    return list(found.values())
+    common = set.intersection(*(set(entry["facts"]) for entry in found.values())) if found else set()
+    return [
+        {**entry, "facts": [(name, value, (name, value) not in common) for name, value in entry["facts"]]}
+        for entry in found.values()
+    ]
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

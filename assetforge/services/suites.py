@@ -85,8 +85,8 @@ def get_suite(project: Project, name: str) -> SuiteInfo:
     return _of_plugin(name)
 
 
-def default_suite(project: Project, asset: AssetInfo, family: str) -> SuiteInfo:
-    """The suite of an asset: its own choice, else the first that fits its type and the model family.
+def default_suite(project: Project, asset: AssetInfo, family: str = "") -> SuiteInfo:
+    """The suite of an asset: its own choice, else the first that fits its type and the model family (any, when none is named).
 
     Raises:
         NotFoundError: None fits.
@@ -97,10 +97,10 @@ def default_suite(project: Project, asset: AssetInfo, family: str) -> SuiteInfo:
         _check_family(chosen, family, asset.name)
         return chosen
     for suite in list_suites(project):
-        if suite.definition.family == family and asset.type in suite.definition.asset_types:
+        if family in ("", suite.definition.family) and asset.type in suite.definition.asset_types:
             return suite
     raise NotFoundError(
-        f"No suite fits {asset.name}, a {asset.type} on {family}.",
+        f"No suite fits {asset.name}, a {asset.type}{f' on {family}' if family else ''}.",
         hint="`assetforge suite list` shows all; name one with --suite, or add one with `assetforge suite add FILE`.",
     )
 
@@ -228,7 +228,7 @@ def _info(definition: SuiteDefinition, source: str) -> SuiteInfo:
 
 
 def _check_family(suite: SuiteInfo, family: str, asset: str) -> None:
-    if suite.definition.family != family:
+    if family not in ("", suite.definition.family):
         raise UsageError(
             f"The suite {suite.name} is for {suite.definition.family} models, and this version of {asset} is for {family}.",
             hint="Name another one with --suite; `assetforge suite list` shows the families.",

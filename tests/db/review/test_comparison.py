@@ -170,6 +170,11 @@ def test_different_engines_are_never_compared_silently(world, tmp_path):
     summary = get_comparison(world.project, info.id).summary
     assert not summary["engines"]["equal"]
     assert "engines" in {flag["code"] for flag in summary["flags"]}
+    again = request_comparison(world.project, "mara/v2", "mara/v1", fresh=True)
+    assert again.id != info.id
+    world.render(again.jobs[0], tmp_path / "c")
+    world.score(get_comparison(world.project, again.id).jobs[0], tmp_path)
+    assert get_comparison(world.project, again.id).summary["engines"]["equal"]
 
 
 def test_failed_renders_end_the_comparison_and_asking_again_starts_anew(world):

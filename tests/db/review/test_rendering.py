@@ -161,3 +161,18 @@ def test_two_askers_at_once_queue_one_job(world):
     assert len(found) == 4
     assert len(set(found)) == 1
     assert count(world.project, Evaluation) == 2
+
+
+def test_fresh_renders_stand_beside_the_old_ones_and_are_what_is_used_from_then_on(world, tmp_path):
+    first = request_render(world.project, "mara/v2")
+    world.render(first.job_id, tmp_path / "a", engine={"driver": "1"})
+    fresh = request_render(world.project, "mara/v2", fresh=True)
+    assert fresh.reused == 0
+    assert {one.id for one in fresh.evaluations}.isdisjoint(one.id for one in first.evaluations)
+    # Asking twice while it is queued does not queue a third time.
+    assert request_render(world.project, "mara/v2", fresh=True).jobs == fresh.jobs
+    world.render(fresh.job_id, tmp_path / "b", engine={"driver": "2"})
+    usual = request_render(world.project, "mara/v2")
+    assert [one.id for one in usual.evaluations] == [one.id for one in fresh.evaluations]
+    assert count(world.project, Engine) == 2
+    assert count(world.project, Render) == 2 * (CELLS + CONTROLS)
