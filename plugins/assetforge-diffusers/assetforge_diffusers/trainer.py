@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class Preparation:
         items: Pictures to learn from.
         held_out: Encoded held-out pictures; ``None`` when nothing is validated.
         side: Pixels.
+        base: Folder of the base model.
     """
 
     loop: TrainingLoop
@@ -49,6 +51,7 @@ class Preparation:
     items: list[DatasetItem]
     held_out: Material | None
     side: int
+    base: Path
 
 
 @dataclass(slots=True)
@@ -172,7 +175,7 @@ class LoraTrainer:
         )
         captions = [run.items[0].caption, ""]
         difference = verify_exports(
-            context.base_path(payload.base),
+            run.base,
             run.family,
             run.machine,
             [*loop.modules],
@@ -221,7 +224,8 @@ def prepare(context: TrainContext) -> Preparation:
     if machine.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     context.log(f"Training on {machine.device} in {machine.precision}.")
-    family = family_class(payload.base.family).open(context.base_path(payload.base))
+    base = context.base_path(payload.base)
+    family = family_class(payload.base.family).open(base)
     side = params.resolution or payload.base.resolution
     if side % family.latent_factor:
         raise UsageError(
@@ -240,4 +244,4 @@ def prepare(context: TrainContext) -> Preparation:
     family.encoders_to(torch.device("cpu"))
     total = total_steps(params, sum(item.repeats for item in items))
     loop = TrainingLoop(family, material, [item.repeats for item in items], params, total, context.seed, machine)
-    return Preparation(loop, family, machine, items, held_out, side)
+    return Preparation(loop, family, machine, items, held_out, side, base)

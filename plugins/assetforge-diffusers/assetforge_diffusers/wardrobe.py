@@ -35,11 +35,13 @@ class Wardrobe:
         self.worn: Stack = ()
         self._pipeline: Any = family.pipeline
         self._family_name = family.name
-        self._modules = {name: getattr(self._pipeline, name) for name in (family.denoiser_name, *family.text_encoders)}
+        self._modules: dict[str, Any] = {
+            name: getattr(self._pipeline, name) for name in (family.denoiser_name, *family.text_encoders)
+        }
         self._folder = folder
         self._merge = merge
         self._changes_text: dict[str, bool] = {}
-        self._originals: dict[BaseTunerLayer, torch.Tensor] = {}
+        self._originals: dict[Any, torch.Tensor] = {}
 
     @property
     def worn_by_text(self) -> Stack:
@@ -84,8 +86,9 @@ class Wardrobe:
         if not self._merge:
             return
         for module in self._modules.values():
-            for layer in module.modules():
-                if isinstance(layer, BaseTunerLayer) and (mine := [name for name in names if name in layer.scaling]):
+            layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+            for layer in layers:
+                if mine := [name for name in names if name in layer.scaling]:
                     if layer not in self._originals:
                         self._originals[layer] = layer.get_base_layer().weight.detach().clone()
                     layer.merge(adapter_names=mine)
