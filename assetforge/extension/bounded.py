@@ -34,10 +34,18 @@ class Outcome:
         if self.hangs:
             return f"did not end within {self.seconds:.0f} s"
         if isinstance(self.error, SystemExit):
-            return f"tried to exit the program with {self.error.code!r}"
+            return f"tried to exit the program ({_text(self.error.code)})"
         if self.error is not None:
-            return f"{type(self.error).__name__}: {self.error}".rstrip(": ")
+            return f"{type(self.error).__name__}: {_text(self.error)}".rstrip(": ")
         return ""
+
+
+def _text(value: object) -> str:
+    """What a foreign object says of itself, which may go wrong too."""
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - a foreign __str__ may raise anything
+        return f"<no text: its __str__ raised {type(error).__name__}>"
 
 
 def run_bounded(call: Callable[[], Any], limit_s: float, name: str) -> Outcome:

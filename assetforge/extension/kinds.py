@@ -6,9 +6,9 @@ from typing import Any
 from assetforge.api import specs
 from assetforge.api.params import Params
 
-__all__ = ["COLLECTING_HOOKS", "ENGINE_KINDS", "AnySpec", "kind_title", "spec_name", "spec_problems"]
+__all__ = ["COLLECTING_HOOKS", "ENGINE_KINDS", "SPEC_OF_KIND", "AnySpec", "kind_title", "spec_name", "spec_problems"]
 
-_SPEC_OF_KIND: dict[str, type[specs.Spec] | type[specs.CommandSpec]] = {
+SPEC_OF_KIND: dict[str, type[specs.Spec] | type[specs.CommandSpec]] = {
     "asset_type": specs.AssetTypeSpec,
     "importer": specs.ImporterSpec,
     "check": specs.CheckSpec,
@@ -28,7 +28,7 @@ _SPEC_OF_KIND: dict[str, type[specs.Spec] | type[specs.CommandSpec]] = {
     "screen": specs.ScreenSpec,
 }
 
-COLLECTING_HOOKS = {f"register_{kind}s": (kind, spec_type) for kind, spec_type in _SPEC_OF_KIND.items()}
+COLLECTING_HOOKS = {f"register_{kind}s": (kind, spec_type) for kind, spec_type in SPEC_OF_KIND.items()}
 """Hook name to (kind, spec class), in the order of the hook specifications."""
 
 ENGINE_KINDS = ("trainer", "renderer", "metric")
@@ -43,7 +43,7 @@ _LOAD = re.compile(rf"{_DOTTED}:{_DOTTED}")
 
 def kind_title(spec_type: type[Any]) -> str:
     """The kind that a spec class describes, as people read it, such as ``asset type``."""
-    return next(kind for kind, known in _SPEC_OF_KIND.items() if known is spec_type).replace("_", " ")
+    return next(kind for kind, known in SPEC_OF_KIND.items() if known is spec_type).replace("_", " ")
 
 
 def spec_name(spec: AnySpec) -> str:

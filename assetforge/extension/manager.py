@@ -5,11 +5,14 @@ stage, the reason and the traceback; the plugin is unregistered (quarantined) an
 instead, for the CI of plugin authors.
 """
 
+import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -22,7 +25,7 @@ from assetforge.api import API_VERSION, HookSpecs
 from assetforge.errors import ConfigError, PluginError
 from assetforge.extension.bounded import Outcome, run_bounded
 from assetforge.extension.discovery import Candidate
-from assetforge.extension.kinds import COLLECTING_HOOKS, ENGINE_KINDS, AnySpec, spec_problems
+from assetforge.extension.kinds import COLLECTING_HOOKS, ENGINE_KINDS, AnySpec, spec_name, spec_problems
 
 __all__ = [
     "HEAVY_MODULES",
@@ -105,6 +108,17 @@ class _Quarantine(Exception):  # noqa: N818 - a signal to unwind
         self.cause = cause
 
 
+class _PrintedText(io.TextIOBase):
+    """Stands for stdout while a plugin is loaded, since stdout is for data: passes everything to stderr."""
+
+    used = False
+
+    def write(self, text: str) -> int:
+        self.used = True
+        sys.stderr.write(text)
+        return len(text)
+
+
 def strict_plugins() -> bool:
     """Whether failures of plugins are raised (``ASSETFORGE_STRICT_PLUGINS=1``)."""
     return os.environ.get("ASSETFORGE_STRICT_PLUGINS", "") not in {"", "0"}
@@ -156,16 +170,28 @@ class PluginLoader:
             PluginError: It is broken, and ``ASSETFORGE_STRICT_PLUGINS=1``.
         """
         loaded = LoadedPlugin(candidate)
+        printed = _PrintedText()
         try:
-            plugin = self._import(loaded, importer or (lambda: import_target(candidate.target)))
-            self._register(loaded, plugin)
-            self._collect(loaded)
+            with contextlib.redirect_stdout(printed):
+                plugin = self._import(loaded, importer or (lambda: import_target(candidate.target)))
+                self._register(loaded, plugin)
+                self._collect(loaded)
         except _Quarantine as quarantine:
-            if self._pluggy.has_plugin(candidate.name):
-                self._pluggy.unregister(name=candidate.name)
-            loaded.state, loaded.specs = "quarantined", {}
-            self.fail(candidate, quarantine.stage, quarantine.reason, quarantine.trace, quarantine.cause)
+            self._quarantine(loaded, quarantine)
+        except Exception as error:  # noqa: BLE001 - foreign objects may raise anything
+            # Attributes, repr and comparison of what a plugin handed over.
+            reason = f"its objects cannot be looked at: {type(error).__name__}"
+            self._quarantine(loaded, _Quarantine("value", reason, traceback.format_exc(), error))
+        if printed.used:
+            loaded.warnings.append("prints to stdout when it is loaded; that was sent to stderr")
         return loaded
+
+    def _quarantine(self, loaded: LoadedPlugin, quarantine: _Quarantine) -> None:
+        candidate = loaded.candidate
+        if self._pluggy.has_plugin(candidate.name):
+            self._pluggy.unregister(name=candidate.name)
+        loaded.state, loaded.specs = "quarantined", {}
+        self.fail(candidate, quarantine.stage, quarantine.reason, quarantine.trace, quarantine.cause)
 
     def fail(
         self, candidate: Candidate, stage: Stage, reason: str, trace: str = "", cause: BaseException | None = None
@@ -302,6 +328,11 @@ def _value_problems(candidate: Candidate, hook: str, value: object) -> list[str]
     if not isinstance(value, tuple):
         return [f"{hook} returned {value!r:.80}, which is not a list of {expected.__name__}"]
     problems = [f"{hook}: {problem}" for entry in value for problem in spec_problems(entry, expected)]
+    if not problems:
+        names = [spec_name(entry) for entry in value]
+        problems += [
+            f"{hook}: gives {name!r} twice" for name in sorted({name for name in names if names.count(name) > 1})
+        ]
     if candidate.source == "film" and kind in ENGINE_KINDS and value:
         problems.append(
             f"{hook}: a {kind} runs in a job, on any machine, where the film's folder is not; install it as a distribution"

@@ -15,7 +15,7 @@ from assetforge.errors import NotFoundError, PluginError
 from assetforge.extension.crashes import CRASHES_ALLOWED, count_crashes, forget_crashes, marked_as_loading
 from assetforge.extension.decisions import read_decisions
 from assetforge.extension.discovery import Candidate, installed_plugins, selected_names
-from assetforge.extension.kinds import AnySpec, kind_title, spec_name
+from assetforge.extension.kinds import SPEC_OF_KIND, AnySpec, kind_title, spec_name
 from assetforge.extension.manager import LoadedPlugin, PluginFailure, PluginLoader, Stage, import_target
 
 __all__ = ["Registered", "Registry", "get_registry", "load", "load_registry", "reset_registry"]
@@ -79,9 +79,9 @@ class Registry:
     def add(self, plugin: LoadedPlugin) -> None:
         """Take in the specs of a plugin. A name that two plugins give is used by neither, and both are told."""
         self._plugins.append(plugin)
-        for given in plugin.specs.values():
+        for kind, given in plugin.specs.items():
             for spec in given:
-                self._add_spec(plugin, spec)
+                self._add_spec(plugin, SPEC_OF_KIND[kind], spec)
 
     def load(self, candidate: Candidate, importer: Callable[[], Any] | None = None) -> None:
         """Load a plugin and take in its specs; see :meth:`PluginLoader.load`. One that ended the process twice in a row is left out."""
@@ -103,8 +103,8 @@ class Registry:
         """Record a failure of a plugin that was not loaded; see :meth:`PluginLoader.fail`."""
         self._loader.fail(candidate, stage, reason)
 
-    def _add_spec(self, plugin: LoadedPlugin, spec: AnySpec) -> None:
-        spec_type, name = type(spec), spec_name(spec)
+    def _add_spec(self, plugin: LoadedPlugin, spec_type: type[Any], spec: AnySpec) -> None:
+        name = spec_name(spec)
         shelf = self._shelves.setdefault(spec_type, {})
         rivals = self._contested.get((spec_type, name), [])
         if name in shelf:
@@ -119,7 +119,7 @@ class Registry:
             self._loader.fail(
                 one.candidate,
                 "collision",
-                f"the {kind_title(type(spec))} {name!r} is given by {other.candidate.owner} too; neither is used; disable one of them",
+                f"the {kind_title(spec_type)} {name!r} is given by {other.candidate.owner} too; neither is used; disable one of them",
             )
 
     def get(self, spec_type: type[S], name: str) -> Registered[S]:

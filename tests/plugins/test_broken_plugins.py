@@ -23,10 +23,13 @@ REASONS = {
     "wrong_arguments": ("register", "model"),
     "misspelt_hook": ("register", "did you mean register_trainers?"),
     "newer_api": ("register", "99"),
-    "exits": ("import", "tried to exit the program with 'no licence'"),
+    "exits": ("import", "tried to exit the program (no licence)"),
     "interrupts": ("import", "KeyboardInterrupt"),
     "wraps": ("register", "wrappers"),
     "names_a_class": ("register", "instance"),
+    "evil_objects": ("value", "cannot be looked at: RuntimeError"),
+    "evil_error": ("import", "Wordless"),
+    "gives_twice": ("value", "gives 'twin' twice"),
     "returns_garbage": ("value", "not a list of TrainerSpec"),
 }
 
@@ -95,6 +98,21 @@ def test_a_name_that_two_plugins_give_is_used_by_neither(with_plugins) -> None:
 def test_a_plugin_without_hooks_is_told_about_the_marker(with_plugins, find) -> None:
     registry = with_plugins("no_hooks")
     assert "@hookimpl" in find(registry, "no-hooks").warnings[0]
+
+
+def test_what_a_plugin_prints_does_not_reach_stdout(with_plugins, find, capsys) -> None:
+    registry = with_plugins("chatty")
+    assert registry.asset_type("parrot").owner == "chatty"
+    assert "stdout" in find(registry, "chatty").warnings[0]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "Thank you for using chatty!\nRegistering...\n"
+
+
+def test_a_spec_may_be_a_subclass(with_plugins) -> None:
+    registry = with_plugins("own_spec_class")
+    assert registry.asset_type("rich").spec.icon == "*"
+    assert registry.failures == ()
 
 
 def test_a_listener_that_raises_changes_nothing_for_the_others(with_plugins, tmp_path, utc_now) -> None:
