@@ -23,7 +23,9 @@ from assetforge.store.gc import (
     half_written,
     old_files,
     old_trash,
+    own_size,
     stale_thumbnails,
+    status_of,
     throw_away,
     trash_folder,
     unneeded_blobs,
@@ -153,10 +155,11 @@ def check_project(
     problems += [_as_problem(project, fault, repairs.get(fault.sha256, "")) for fault in faults]
     problems += _check_published(project, level, repair=repair)
     present = list(project.blobs)
+    sizes = [status.st_size for sha256 in present if (status := status_of(project.blobs.path(sha256)))]
     return FsckReport(
         level=level,
         blobs=len(present),
-        size=sum(project.blobs.path(sha256).stat().st_size for sha256 in present),
+        size=sum(sizes),
         needed=len(needs),
         unneeded=len(set(present) - set(needs)),
         problems=tuple(problems),
@@ -247,7 +250,7 @@ def _left_behind(private: Path, *, before: float) -> list[GcItem]:
     """Working folders of backups and restores that were killed."""
     folders = [*private.glob("backup-*"), *private.glob("restore-*")]
     return [
-        GcItem(kind="half-written", path=folder, size=sum(path.stat().st_size for path in folder.rglob("*")))
+        GcItem(kind="half-written", path=folder, size=own_size(folder))
         for folder in folders
         if folder.is_dir() and folder.stat().st_mtime < before
     ]
@@ -325,7 +328,9 @@ def _repair(project: Project, needs: dict[str, BlobNeed], faults: Sequence[BlobP
 def _check_published(project: Project, level: FsckLevel, *, repair: bool) -> list[Problem]:
     """Published files belong to the user, who may have moved or edited them: said, written again when lost, never replaced."""
     with closing(open_for_reading(project.paths.database)) as connection:
-        rows = connection.execute("SELECT path, sha256 FROM publication GROUP BY path HAVING id = max(id)").fetchall()
+        rows = connection.execute(
+            "SELECT path, sha256 FROM publication WHERE id IN (SELECT max(id) FROM publication GROUP BY path)"
+        ).fetchall()
     found: list[Problem] = []
     for relative, sha256 in rows:
         path = project.root / relative

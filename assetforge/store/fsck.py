@@ -69,7 +69,11 @@ def check_blobs(
     if level == "quick":
         for sha256 in sorted(present & set(needs)):
             need, path = needs[sha256], store.path(sha256)
-            size = path.stat().st_size
+            try:
+                size = path.stat().st_size
+            except FileNotFoundError:
+                yield BlobProblem("missing", sha256, need.subjects)
+                continue
             if need.size is not None and size != need.size:
                 yield BlobProblem("damaged", sha256, need.subjects, f"{size} bytes instead of {need.size}")
         return

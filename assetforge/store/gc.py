@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ __all__ = [
     "half_written",
     "old_files",
     "old_trash",
+    "own_size",
     "stale_thumbnails",
+    "status_of",
     "throw_away",
     "trash_folder",
     "unneeded_blobs",
@@ -92,8 +95,8 @@ def unneeded_blobs(store: BlobStore, needed: Collection[str], *, before: float) 
     for sha256 in store:
         if sha256 not in needed:
             path = store.path(sha256)
-            status = path.stat()
-            if status.st_mtime < before:
+            status = status_of(path)
+            if status is not None and status.st_mtime < before:
                 yield GcItem(kind="blob", path=path, size=status.st_size if status.st_nlink == 1 else 0, sha256=sha256)
 
 
@@ -105,10 +108,9 @@ def half_written(store: BlobStore, *, before: float) -> Iterator[GcItem]:
 def old_files(folder: Path, kind: GcKind, *, before: float) -> Iterator[GcItem]:
     """Files that were neither written nor read since a time."""
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if path.is_file() and not path.is_symlink():
-            status = path.stat()
-            if max(status.st_mtime, status.st_atime) < before:
-                yield GcItem(kind=kind, path=path, size=status.st_size)
+        status = status_of(path)
+        if status is not None and stat.S_ISREG(status.st_mode) and max(status.st_mtime, status.st_atime) < before:
+            yield GcItem(kind=kind, path=path, size=status.st_size)
 
 
 def stale_thumbnails(thumbs: Path, needed: Collection[str], *, before: float) -> Iterator[GcItem]:
@@ -129,12 +131,12 @@ def finished_job_folders(jobs: Path, fates: Mapping[int, JobFate], policy: GcPol
         fate = fates.get(int(folder.name))
         if fate is None:
             if folder.stat().st_mtime < now - policy.grace_s:
-                yield GcItem(kind="job", path=folder, size=_own_size(folder))
+                yield GcItem(kind="job", path=folder, size=own_size(folder))
         elif fate.finished_at is not None:
             keep_s = policy.grace_s if fate.state == "succeeded" else policy.failed_jobs_s
             if fate.finished_at < now - keep_s:
                 yield from (
-                    GcItem(kind="job", path=part, size=_own_size(part))
+                    GcItem(kind="job", path=part, size=own_size(part))
                     for part in sorted(folder.iterdir())
                     if part.is_dir() and part.name not in _KEPT_OF_JOBS
                 )
@@ -145,7 +147,7 @@ def old_trash(trash: Path, *, before: float) -> Iterator[GcItem]:
     for path in sorted(trash.iterdir()) if trash.is_dir() else ():
         thrown = _thrown_at(path.name)
         if thrown is not None and thrown < before:
-            yield GcItem(kind="trash", path=path, size=_own_size(path))
+            yield GcItem(kind="trash", path=path, size=own_size(path))
 
 
 def _thrown_at(name: str) -> float | None:
@@ -179,7 +181,8 @@ def throw_away(store: BlobStore, items: Iterable[GcItem], *, root: Path, into: P
         # The lock is held for a moment only, so that nobody who stores something waits long.
         with store.lock(exclusive=True):
             for item in blobs[start : start + _BATCH]:
-                if item.path.stat().st_mtime < before:
+                status = status_of(item.path)
+                if status is not None and status.st_mtime < before:
                     _move(item.path, into / item.path.relative_to(root))
                     taken.append(item)
     for item in items:
@@ -190,6 +193,14 @@ def throw_away(store: BlobStore, items: Iterable[GcItem], *, root: Path, into: P
             _move(item.path, into / item.path.relative_to(root))
             taken.append(item)
     return taken
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """What the system knows of a file itself, not of what a link leads to; nothing when somebody removed or renamed it just now."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 def _move(path: Path, target: Path) -> None:
@@ -210,11 +221,12 @@ def _is_worked_in(folder: Path) -> bool:
         return True
 
 
-def _own_size(path: Path) -> int:
+def own_size(path: Path) -> int:
+    """Bytes that the removal of a folder sets free."""
     total = 0
     for directory, _, names in os.walk(path):
         for name in names:
-            status = Path(directory, name).lstat()
-            if status.st_nlink == 1:
+            status = status_of(Path(directory, name))
+            if status is not None and status.st_nlink == 1:
                 total += status.st_size
     return total
