@@ -267,6 +267,7 @@ def register_result(project: Project, job_id: int, result: Result, workdir: Path
         evaluation = session.get_one(Evaluation, row.evaluation_id)
         hashes = render_hashes(session, row)
         engines = _engines(session, row)
+        same_base = _same_base(session, row)
         suite = session.get_one(Suite, evaluation.suite_id)
     plan = row.summary["plan"]
     kinds = {metric["engine"]["name"]: metric["kind"] for metric in plan["metrics"]}
@@ -282,7 +283,7 @@ def register_result(project: Project, job_id: int, result: Result, workdir: Path
     rows = cell_scores(
         cells, control_index(cells), sides, result.scores, kinds=kinds, references=references, hashes=hashes
     )
-    summary = _summary(info, suite, rows, result, plan, engines, references)
+    summary = _summary(info, suite, rows, result, plan, engines, same_base, references)
     document = {
         "schema": SCORES_SCHEMA,
         "metrics": plan["metrics"],
@@ -313,6 +314,14 @@ def _finite(values: Mapping[str, float | list[float]]) -> dict[str, Any]:
     return {key: clean(value) for key, value in values.items()}
 
 
+def _same_base(session: Session, row: Comparison) -> bool:
+    """Whether both versions were rendered on one base model."""
+    if row.baseline_evaluation_id is None:
+        return True
+    new, baseline = (session.get_one(Evaluation, one) for one in (row.evaluation_id, row.baseline_evaluation_id))
+    return new.base_model_id == baseline.base_model_id
+
+
 def _engines(session: Session, row: Comparison) -> dict[str, str]:
     """Digest of the engine per side."""
     sides = {"new": row.evaluation_id, "baseline": row.baseline_evaluation_id, "control": row.control_evaluation_id}
@@ -331,6 +340,7 @@ def _summary(
     result: Result,
     plan: Mapping[str, Any],
     engines: Mapping[str, str],
+    same_base: bool,
     references: Sequence[str],
 ) -> dict[str, Any]:
     primary = primary_metric(plan["metrics"])
@@ -350,6 +360,7 @@ def _summary(
             for metric in plan["metrics"]
         ],
         "engines": {"equal": len(set(engines.values())) <= 1, **engines},
+        "same_base": same_base,
         "references": {
             "dataset": plan["references"]["dataset"],
             "used": len(references),
@@ -378,6 +389,13 @@ def _conditions(summary: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dic
             (
                 "engines",
                 "The pictures were rendered by different engines; differences may come from there. Compare again with --fresh to render all of them in one place.",
+            )
+        )
+    if not summary["same_base"]:
+        found.append(
+            (
+                "bases",
+                "The two versions belong on different base models; the change between them is not the LoRA's alone.",
             )
         )
     if not summary["primary"]:

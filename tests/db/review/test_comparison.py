@@ -1,8 +1,8 @@
 import pytest
 from sqlmodel import select
 
-from assetforge.db.models import DatasetItemRow
-from assetforge.db.models_jobs import Comparison
+from assetforge.db.models import BaseModelRecord, DatasetItemRow, Run
+from assetforge.db.models_jobs import Comparison, Evaluation, Job
 from assetforge.domain.canonical import digest
 from assetforge.errors import JobError, NotFoundError, TryAgainError, UsageError
 from assetforge.services import comparison, rendering
@@ -222,3 +222,25 @@ def test_what_cannot_be_compared_is_said(world):
         request_comparison(world.project, "mara/v2", metrics=["style-only"])
     with world.project.read() as session:
         assert session.exec(select(Comparison)).all() == []
+
+
+def test_versions_on_two_base_models_each_get_their_own_and_it_is_said(world):
+    with world.project.write() as session:
+        other = BaseModelRecord(name="bigger", family="sd15", digest="c" * 64, path="/nowhere", resolution=32)
+        session.add(other)
+        session.flush()
+        session.get_one(Run, 2).base_model_id = other.id
+    info = world.compare("mara/v2", "mara/v1")
+    assert info.state == "succeeded"
+    assert "bases" in {flag["code"] for flag in info.summary["flags"]}
+    with world.project.read() as session:
+        row = session.get_one(Comparison, info.id)
+        evaluations = [
+            session.get_one(Evaluation, one)
+            for one in (row.evaluation_id, row.baseline_evaluation_id, row.control_evaluation_id)
+        ]
+        names = [session.get_one(BaseModelRecord, one.base_model_id).name for one in evaluations]
+        jobs = len(session.exec(select(Job).where(Job.kind == "render")).all())
+    # The control is that of the new version; one job loads one base.
+    assert names == ["bigger", "tiny", "bigger"]
+    assert jobs == 2
