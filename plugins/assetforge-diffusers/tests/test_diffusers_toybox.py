@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers_world import FolderContext
 
 from assetforge.api.job import Cell, LoraRef, RenderSettings
 from assetforge_diffusers import trainer as trainer_module
@@ -16,6 +15,7 @@ from assetforge_diffusers.loading import align_weights
 from assetforge_diffusers.params import LoraTrainerParams, RendererParams
 from assetforge_diffusers.renderer import DiffusersRenderer
 from assetforge_diffusers.trainer import LoraTrainer, Preparation
+from diffusers_world import FolderContext
 
 
 def toybox_base() -> Path | None:
