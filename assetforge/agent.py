@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -23,10 +24,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from typing import Any, Iterator  # noqa: UP035 - Python 3.8
 
 TRY_AGAIN = 75
 RUNNING_STATES = ("starting", "running", "orphaned")
@@ -34,8 +32,6 @@ FINAL_STATES = ("succeeded", "failed", "cancelled", "interrupted", "lost")
 HEARTBEAT_S = 5.0
 POLL_S = 0.1
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 130, "interrupted": TRY_AGAIN}
-
-# ---------------------------------------------------------------------------------------------------------------- processes
 
 
 def boot_id() -> str:
@@ -112,31 +108,21 @@ def stop_session(child: dict[str, Any], workdir: Path, grace_s: float) -> None:
 
 
 def _signal(pids: list[int], number: int) -> None:
+    """Signal processes, and groups by the negative number of their leader."""
     for pid in pids:
         try:
             os.kill(pid, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
+            # Gone; macOS answers EPERM for a group of which only zombies are left.
             continue
-
-
-def _signal_group(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        # macOS answers EPERM for a group of which only zombies are left.
-        return
-
-
-# ------------------------------------------------------------------------------------------------------------- work folder
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; empty when it is missing or damaged."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return parse(path.read_bytes())
+    except OSError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -154,35 +140,15 @@ def cancel_marker(workdir: Path, attempt: int) -> Path:
     return workdir / "control" / f"cancel-{attempt}"
 
 
-def take_lock(workdir: Path, wait_s: float = 0.0) -> int | None:
+def take_lock(workdir: Path) -> int | None:
     """The descriptor of the held lock, or ``None`` when another writer has it."""
     descriptor = os.open(str(workdir / "agent.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() >= deadline:
-                os.close(descriptor)
-                return None
-            time.sleep(0.02)
-        else:
-            return descriptor
-
-
-def has_writer(workdir: Path) -> bool:
-    """Whether somebody holds the lock."""
     try:
-        descriptor = os.open(str(workdir / "agent.lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return True
-    finally:
         os.close(descriptor)
-    return False
+        return None
+    return descriptor
 
 
 def read_status(workdir: Path) -> dict[str, Any]:
@@ -194,7 +160,10 @@ def read_status(workdir: Path) -> dict[str, Any]:
     elif state == "succeeded":
         state = "lost"
     elif state in RUNNING_STATES and not is_alive(status.get("agent")):
-        writing = has_writer(workdir) or is_alive(status.get("child"))
+        lock = take_lock(workdir)
+        if lock is not None:
+            os.close(lock)
+        writing = lock is None or is_alive(status.get("child"))
         # The result may have been written, or a new agent have begun, between the two looks.
         again = read_json(workdir / "status.json")
         if again.get("agent") != status.get("agent") or (workdir / "result.json").is_file():
@@ -203,29 +172,33 @@ def read_status(workdir: Path) -> dict[str, Any]:
     return dict(status, state=state)
 
 
-def read_events(workdir: Path, cursor: int, limit: int = 1 << 20) -> tuple[list[dict[str, Any]], int]:
-    """Whole event lines after byte ``cursor``, and the byte after the last of them. Lines that are no JSON object are passed over."""
-    try:
-        with (workdir / "events.jsonl").open("rb") as stream:
+def read_lines(workdir: Path, cursor: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines of ``events.jsonl`` from byte ``cursor`` on, each with the byte after it."""
+    path = workdir / "events.jsonl"
+    if path.is_file():
+        with path.open("rb") as stream:
             stream.seek(cursor)
-            data = stream.read(limit)
-            while data and b"\n" not in data:
-                more = stream.read(limit)
-                if not more:
-                    break
-                data += more
-    except FileNotFoundError:
-        return [], cursor
-    whole = data[: data.rfind(b"\n") + 1]
-    events = []
-    for line in whole.splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events, cursor + len(whole)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                cursor += len(line)
+                yield cursor, line
+
+
+def read_events(workdir: Path, cursor: int, limit: int = 10_000) -> tuple[list[dict[str, Any]], int]:
+    """At most ``limit`` events after byte ``cursor``, and the byte after the last of them; lines that are no JSON object are passed over."""
+    lines = list(itertools.islice(read_lines(workdir, cursor), limit))
+    events = [event for _, line in lines for event in [parse(line)] if event]
+    return events, lines[-1][0] if lines else cursor
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """A JSON object; empty when it is damaged or something else."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def append_event(workdir: Path, event: dict[str, Any] | None) -> None:
@@ -273,9 +246,6 @@ def input_problem(workdir: Path) -> str:
     return ""
 
 
-# ------------------------------------------------------------------------------------------------------------ one attempt
-
-
 class Attempt:
     """One try of a job, by the process that holds the lock."""
 
@@ -284,15 +254,8 @@ class Attempt:
         self.previous_child = read_json(workdir / "status.json").get("child")
         self.interrupted = False
         self.beat = 0.0
-        self.status: dict[str, Any] = {
-            "schema": "assetforge/status/1",
-            "attempt": number,
-            "state": "starting",
-            "host": socket.gethostname(),
-            "agent": identify(os.getpid()),
-            "child": None,
-            "started_at": time.time(),
-        }
+        self.status: dict[str, Any] = {"schema": "assetforge/status/1", "attempt": number, "state": "starting"}
+        self.status.update(host=socket.gethostname(), agent=identify(os.getpid()), child=None, started_at=time.time())
 
     def save(self, **changes: Any) -> None:
         """Write ``status.json``. A full disk must not end the run, so a heartbeat that cannot be written is made up for by the next one."""
@@ -307,6 +270,7 @@ class Attempt:
         """Run to the end; returns the final state."""
         signal.signal(signal.SIGTERM, self._interrupt)
         signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.save()
         job = read_json(self.workdir / "job.json")
         if (self.workdir / "result.json").is_file():
@@ -327,9 +291,8 @@ class Attempt:
         self.interrupted = True
 
     def _fail(self, problem: str) -> str:
-        append_event(
-            self.workdir, {"kind": "failed", "t": time.time(), "attempt": self.number, "error": problem, "traceback": ""}
-        )
+        event = {"kind": "failed", "t": time.time(), "attempt": self.number, "error": problem, "traceback": ""}
+        append_event(self.workdir, event)
         return self._end("failed", problem)
 
     def _spawn(self, job: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -341,13 +304,8 @@ class Attempt:
         with (self.workdir / "log.txt").open("ab") as log:
             return subprocess.Popen(
                 argv,
-                cwd=str(self.workdir),
+                **_alone(self.workdir, log, (self.lock,)),
                 env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(self.lock,),
                 preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - this process has no other threads
             )
 
@@ -367,9 +325,9 @@ class Attempt:
                 asked = self.interrupted or cancel_marker(self.workdir, self.number).exists()
             if asked and kill_at is None:
                 kill_at = time.monotonic() + grace_s
-                _signal_group(child.pid, signal.SIGTERM)
+                _signal([-child.pid], signal.SIGTERM)
             elif kill_at is not None and time.monotonic() >= kill_at:
-                _signal_group(child.pid, signal.SIGKILL)
+                _signal([-child.pid], signal.SIGKILL)
             if time.monotonic() - self.beat >= HEARTBEAT_S:
                 self.save()
         if survivors(self.status["child"], self.workdir):
@@ -389,15 +347,10 @@ class Attempt:
         return self._end("failed", self._last_words() or f"It ended with exit code {code} and no result.")
 
     def _last_words(self) -> str:
-        error, cursor, before = "", 0, -1
-        while cursor != before:
-            before = cursor
-            events, cursor = read_events(self.workdir, before)
-            for event in events:
-                if event.get("kind") == "failed" and event.get("attempt") == self.number:
-                    error = str(event.get("error", ""))
-        if error:
-            return error
+        events = (parse(line) for _, line in read_lines(self.workdir, 0) if b"failed" in line)
+        mine = [one for one in events if one.get("kind") == "failed" and one.get("attempt") == self.number]
+        if mine and mine[-1].get("error"):
+            return str(mine[-1]["error"])
         log = self.workdir / "log.txt"
         text = log.read_bytes()[-2000:].decode("utf-8", "replace") if log.is_file() else ""
         return text.strip()
@@ -421,92 +374,61 @@ def _die_with_parent(agent: int) -> Any:
     return prepare
 
 
-# ---------------------------------------------------------------------------------------------------------------- commands
-
-
-def _claim(workdir: Path, number: int) -> tuple[int | None, int, str]:
-    """Lock the folder for an attempt: the lock, the number of the attempt, or why not ('submitted', 'busy', 'stale')."""
+def _claim(workdir: Path, number: int) -> tuple[int | None, int]:
+    """Lock the folder for an attempt; without a lock, the second value is the exit code."""
     deadline = time.monotonic() + 2.0
     while True:
         lock = take_lock(workdir)
         last = int(read_json(workdir / "status.json").get("attempt", 0))
-        if number and last > number:
-            reason = "stale"
-        elif number and last == number:
-            reason = "submitted"
-        elif lock is not None:
-            return lock, number or last + 1, ""
-        else:
-            reason = "busy"
+        if lock is not None and (not number or last < number):
+            return lock, number or last + 1
         if lock is not None:
             os.close(lock)
-        if reason != "busy" or time.monotonic() >= deadline:
-            return None, number, reason
+        if number and last == number:
+            _answer({"started": False, "attempt": number, "reason": "this attempt was started before"})
+            return None, 0
         # A look at the lock holds it for a moment, and an attempt that has just begun has not said so yet.
+        if last > number > 0 or time.monotonic() >= deadline:
+            why = "a later attempt was started already" if last > number > 0 else "another writer holds its lock"
+            sys.stderr.write(f"{workdir}: attempt {number} is refused: {why}\n")
+            return None, TRY_AGAIN
         time.sleep(0.05)
-
-
-def _refuse(workdir: Path, number: int, reason: str) -> int:
-    if reason == "submitted":
-        _answer({"started": False, "attempt": number, "reason": "this attempt was started before"})
-        return 0
-    words = {"busy": "another writer holds its lock", "stale": "a later attempt was started already"}[reason]
-    sys.stderr.write(f"{workdir}: attempt {number} is refused: {words}\n")
-    return TRY_AGAIN
 
 
 def command_run(options: argparse.Namespace) -> int:
     """Run an attempt in this process."""
-    lock, number, reason = _claim(options.workdir, options.attempt)
+    lock, number = (options.lock, options.attempt) if options.lock else _claim(options.workdir, options.attempt)
     if lock is None:
-        return _refuse(options.workdir, number, reason)
+        return number
     return EXIT_CODES[Attempt(options.workdir, number, lock, options.python, options.env).run()]
 
 
 def command_start(options: argparse.Namespace) -> int:
     """Run an attempt in a process of its own that outlives this one and whoever called it."""
-    lock, number, reason = _claim(options.workdir, options.attempt)
+    lock, number = _claim(options.workdir, options.attempt)
     if lock is None:
-        return _refuse(options.workdir, number, reason)
-    ready, tell = os.pipe()
-    if os.fork():
-        os.close(tell)
-        os.close(lock)
-        os.wait()
-        told = os.read(ready, 1)
-        _answer({"started": bool(told), "attempt": number})
-        return 0 if told else 1
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    _detach(options.workdir, keep=(lock, tell))
-    attempt = Attempt(options.workdir, number, lock, options.python, options.env)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    attempt.save()
-    os.write(tell, b"!")
-    os.close(tell)
-    code = TRY_AGAIN
-    try:
-        code = EXIT_CODES[attempt.run()]
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+        return number
+    words = ["run", str(options.workdir), "--attempt", str(number), "--python", options.python, "--lock", str(lock)]
+    for name, value in options.env.items():
+        words += ["--env", f"{name}={value}"]
+    agent = _detached(options.workdir, words, (lock,))
+    while int(read_json(options.workdir / "status.json").get("attempt", 0)) < number and agent.poll() is None:
+        time.sleep(0.01)
+    started = int(read_json(options.workdir / "status.json").get("attempt", 0)) >= number
+    _answer({"started": started, "attempt": number})
+    return 0 if started else 1
 
 
-def _detach(workdir: Path, keep: tuple[int, ...]) -> None:
-    """Let go of the caller's files: a remote shell waits for as long as they are open."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    said = os.open(str(workdir / "agent.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(null, 0)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    for descriptor in range(3, 1024):
-        if descriptor not in keep:
-            try:
-                os.close(descriptor)
-            except OSError:
-                continue
-    os.chdir(str(workdir))
+def _detached(workdir: Path, words: list[str], keep: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """This program again, without the caller's files: a remote shell waits for as long as they are open."""
+    with (workdir / "agent.txt").open("ab") as said:
+        return subprocess.Popen([sys.executable, str(Path(__file__).resolve()), *words], **_alone(workdir, said, keep))
+
+
+def _alone(workdir: Path, said: Any, keep: tuple[int, ...]) -> dict[str, Any]:
+    """What a process in a session of its own is started with."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": subprocess.STDOUT}
+    return dict(streams, cwd=str(workdir), start_new_session=True, pass_fds=keep)
 
 
 def command_status(options: argparse.Namespace) -> int:
@@ -521,13 +443,10 @@ def command_follow(options: argparse.Namespace) -> int:
     while True:
         # Status first: whatever it says was preceded by the lines that are read next.
         status = read_status(options.workdir)
-        while True:
-            before = cursor
-            events, cursor = read_events(options.workdir, before)
-            for event in events:
-                _answer(event, f"E {cursor} ")
-            if cursor == before:
-                break
+        for after, line in read_lines(options.workdir, cursor):
+            cursor = after
+            sys.stdout.buffer.write(b"E %d " % after + line)
+        sys.stdout.flush()
         mark = (status.get("attempt"), status["state"])
         if mark != said:
             said = mark
@@ -547,12 +466,17 @@ def command_cancel(options: argparse.Namespace) -> int:
     marker.parent.mkdir(exist_ok=True)
     marker.touch()
     status = read_status(options.workdir)
-    if status["state"] == "orphaned" and status.get("child") and not os.fork():
-        os.setsid()
-        _detach(options.workdir, keep=())
-        stop_session(status["child"], options.workdir, options.grace)
-        os._exit(0)
+    if status["state"] == "orphaned":
+        _detached(options.workdir, ["reap", str(options.workdir), "--grace", str(options.grace)], ())
     _answer({"cancelled": options.attempt, "state": status["state"]})
+    return 0
+
+
+def command_reap(options: argparse.Namespace) -> int:
+    """Stop a child whose agent died."""
+    child = read_status(options.workdir).get("child")
+    if child:
+        stop_session(child, options.workdir, options.grace)
     return 0
 
 
@@ -593,36 +517,34 @@ def _answer(value: Any, prefix: str = "") -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see the functions named ``command_...``."""
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "start", "follow", "status", "cancel", "missing", "materialise"):
-        command = commands.add_parser(name)
-        command.add_argument("workdir", type=lambda text: Path(text).resolve())
-        if name in ("run", "start", "cancel"):
-            command.add_argument("--attempt", type=int, default=0, required=name == "cancel")
-        if name in ("run", "start"):
-            command.add_argument("--python", default=sys.executable)
-            command.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
-        if name == "follow":
-            command.add_argument("cursor", type=int, nargs="?", default=0)
-            command.add_argument("--once", action="store_true")
-            command.add_argument("--interval", type=float, default=0.2)
-        if name == "cancel":
-            command.add_argument("--grace", type=float, default=60.0)
-        if name == "materialise":
-            command.add_argument("--blobs", type=Path, required=True)
+    commands = parser.add_subparsers(required=True)
+    for function in (command_run, command_start, command_follow, command_status, command_cancel, command_reap):
+        _add(commands, function)
+    _add(commands, command_missing)
+    _add(commands, command_materialise).add_argument("--blobs", type=Path, required=True)
     options = parser.parse_args(arguments)
-    if hasattr(options, "env"):
-        options.env = dict(pair.split("=", 1) for pair in options.env)
-    commands_by_name = {
-        "run": command_run,
-        "start": command_start,
-        "follow": command_follow,
-        "status": command_status,
-        "cancel": command_cancel,
-        "missing": command_missing,
-        "materialise": command_materialise,
-    }
-    return commands_by_name[options.command](options)
+    options.env = dict(pair.split("=", 1) for pair in getattr(options, "env", []))
+    return int(options.function(options))
+
+
+def _add(commands: Any, function: Any) -> argparse.ArgumentParser:
+    name = function.__name__[len("command_") :]
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=function.__doc__)
+    parser.set_defaults(function=function)
+    parser.add_argument("workdir", type=lambda text: Path(text).resolve())
+    if name in ("run", "start", "cancel"):
+        parser.add_argument("--attempt", type=int, default=0, required=name == "cancel")
+    if name in ("run", "start"):
+        parser.add_argument("--python", default=sys.executable)
+        parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+        parser.add_argument("--lock", type=int, default=0, help=argparse.SUPPRESS)
+    if name == "follow":
+        parser.add_argument("cursor", type=int, nargs="?", default=0)
+        parser.add_argument("--once", action="store_true")
+        parser.add_argument("--interval", type=float, default=0.2)
+    if name in ("cancel", "reap"):
+        parser.add_argument("--grace", type=float, default=60.0)
+    return parser
 
 
 if __name__ == "__main__":

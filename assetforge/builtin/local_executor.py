@@ -164,7 +164,10 @@ def _other_offers(slots: int) -> list[Offer]:
     if platform.system() == "Darwin" and platform.machine() == "arm64" and not slots:
         return [Offer(slot="mps:0", device="mps", title="Apple GPU")]
     count = slots or max(1, min(_cores(), _MOST_CPU_SLOTS))
-    return [Offer(slot=f"cpu:{number}", device="cpu", title=f"CPU, share {number + 1} of {count}") for number in range(count)]
+    return [
+        Offer(slot=f"cpu:{number}", device="cpu", title=f"CPU, share {number + 1} of {count}")
+        for number in range(count)
+    ]
 
 
 LOCAL_EXECUTOR = ExecutorSpec(

@@ -25,7 +25,17 @@ def list_(*, state: str = "", kind: str = "", limit: int = 50) -> None:
     with opened_project() as project:
         jobs = list_jobs(project, state=state, kind=kind, limit=limit)
     rows = [
-        (job.id, job.kind, _state(job), job.subject, _where(job), _tries(job), _steps(job), job.created_at, job.error.split("\n")[0])
+        (
+            job.id,
+            job.kind,
+            _state(job),
+            job.subject,
+            _where(job),
+            _tries(job),
+            _steps(job),
+            job.created_at,
+            job.error.split("\n")[0],
+        )
         for job in jobs
     ]
     columns = ("job", "kind", "state", "subject", "where", "attempt", "step", "queued", "error")
@@ -60,7 +70,10 @@ def show(number: int) -> None:
                 "error": job.error,
             }
         )
-        rows = [(one.number, f"{one.executor} {one.slot}", one.started_at, one.finished_at, one.outcome, one.error) for one in job.attempts]
+        rows = [
+            (one.number, f"{one.executor} {one.slot}", one.started_at, one.finished_at, one.outcome, one.error)
+            for one in job.attempts
+        ]
         table(("attempt", "where", "started", "ended", "outcome", "error"), rows, empty="Not started yet.")
 
     emit("jobs-show", {"job": job}, text)

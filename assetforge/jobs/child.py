@@ -183,9 +183,7 @@ def _result(workdir: Path, spec: JobSpec, attempt: int, outcome: Outcome, second
         sync_file(path)
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        outputs.append(
-            OutputFile(path=path.relative_to(workdir).as_posix(), sha256=digest, size=path.stat().st_size)
-        )
+        outputs.append(OutputFile(path=path.relative_to(workdir).as_posix(), sha256=digest, size=path.stat().st_size))
     return Result(
         job=spec.job,
         attempt=attempt,

@@ -119,9 +119,7 @@ def _render_stretch(context: JobRuntime, renderer: Renderer, stretch: _Stretch, 
         file = Path("outputs") / "renders" / str(stretch.evaluation) / f"{cell.index}.png"
         _write_png(picture, context.workdir / file)
         seconds = round(time.perf_counter() - start, 4)
-        kept.add(
-            RenderedCell(evaluation=stretch.evaluation, index=cell.index, file=file.as_posix(), seconds=seconds)
-        )
+        kept.add(RenderedCell(evaluation=stretch.evaluation, index=cell.index, file=file.as_posix(), seconds=seconds))
         context.events.write("sample", evaluation=stretch.evaluation, index=cell.index, file=file.as_posix())
         context.progress(len(kept.cells), total, it_s=1 / max(seconds, 1e-6))
         if context.should_stop():

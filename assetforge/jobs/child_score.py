@@ -78,7 +78,9 @@ def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def _counted(ref: EngineRef, given: int, asked: int) -> None:
     if given != asked:
-        raise PluginError(f"The metric {ref.name!r} gave {given} scores for {asked} pictures.", hint=f"{ref.plugin} is at fault.")
+        raise PluginError(
+            f"The metric {ref.name!r} gave {given} scores for {asked} pictures.", hint=f"{ref.plugin} is at fault."
+        )
 
 
 def _picture(context: JobRuntime, file: str) -> "ImageArray":
@@ -87,5 +89,3 @@ def _picture(context: JobRuntime, file: str) -> "ImageArray":
 
     with Image.open(context.workdir / file) as image:
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
-
-

@@ -121,7 +121,9 @@ def get_job(project: Project, job_id: int) -> JobInfo:
         job = session.get(Job, job_id)
         if job is None:
             raise NotFoundError(f"There is no job {job_id}.", hint="`assetforge jobs list` shows what there is.")
-        rows = session.exec(select(JobAttempt).where(JobAttempt.job_id == job_id).order_by(col(JobAttempt.number))).all()
+        rows = session.exec(
+            select(JobAttempt).where(JobAttempt.job_id == job_id).order_by(col(JobAttempt.number))
+        ).all()
         return _info(project, job, tuple(_attempt(row) for row in rows))
 
 

@@ -74,7 +74,14 @@ class Driver:
         stopping: threading.Event,
         say: Callable[[str], None],
     ) -> None:
-        self.project, self.held, self.place, self.pace, self.stopping, self.say = project, held, place, pace, stopping, say
+        self.project, self.held, self.place, self.pace, self.stopping, self.say = (
+            project,
+            held,
+            place,
+            pace,
+            stopping,
+            say,
+        )
         self.executor = place.executor
         self.workdir = project.paths.job(held.job)
         self._handlers = handlers
@@ -202,7 +209,9 @@ class Driver:
         except (JobError, ValidationError) as error:
             # Out of the way, so that the job can be tried again.
             (self.workdir / "result.json").replace(self.workdir / "result.refused.json")
-            reason = str(error) if isinstance(error, JobError) else f"{self.workdir / 'result.json'} is damaged: {error}"
+            reason = (
+                str(error) if isinstance(error, JobError) else f"{self.workdir / 'result.json'} is damaged: {error}"
+            )
             return self._end("failed", reason)
         self._ours(lambda session: queue.finish(session, self.held, "succeeded"))
         self.say(f"job {self.held.job}: succeeded")
@@ -220,7 +229,9 @@ class Driver:
             return self._end("lost", f"{error} It was tried {self.held.attempt} times.")
         delay = min(60.0, self.pace.backoff_s * 2 ** (self.held.attempt - 1))
         self._ours(lambda session: queue.requeue(session, self.held, outcome, error, delay))
-        return self.say(f"job {self.held.job}: attempt {self.held.attempt} is {outcome} ({error}); again in {delay:g} s")
+        return self.say(
+            f"job {self.held.job}: attempt {self.held.attempt} is {outcome} ({error}); again in {delay:g} s"
+        )
 
     def _end(self, state: str, error: str) -> None:
         self._ours(lambda session: queue.enter(session, self.held, "collecting"))

@@ -121,7 +121,13 @@ def claim(
         update(Job)
         .where(col(Job.id) == best)
         .values(
-            state="staging", owner=owner, lease_until=now + lease_s, attempt=Job.attempt + 1, slot=slot, error="", handle={}
+            state="staging",
+            owner=owner,
+            lease_until=now + lease_s,
+            attempt=Job.attempt + 1,
+            slot=slot,
+            error="",
+            handle={},
         )
         .returning(*_CLAIM_COLUMNS)
         .execution_options(synchronize_session=False)
@@ -148,9 +154,7 @@ def adopt(session: Session, owner: str, lease_s: float = LEASE_S) -> list[Claim]
         if job.lease_until < now or owner_is_dead(job.owner):
             job.owner, job.lease_until = owner, now + lease_s
             session.add(job)
-            claims.append(
-                Claim(job.id or 0, job.attempt, owner, job.kind, job.executor, job.slot, job.max_attempts)
-            )
+            claims.append(Claim(job.id or 0, job.attempt, owner, job.kind, job.executor, job.slot, job.max_attempts))
     return claims
 
 
@@ -258,7 +262,8 @@ def retry(session: Session, job_id: int, attempts: int = 3) -> None:
         raise NotFoundError(f"There is no job {job_id}.", hint="`assetforge jobs list` shows what there is.")
     if job.state not in _FINAL_STATES or job.state == "succeeded":
         raise UsageError(
-            f"Job {job_id} is {job.state}.", hint="Only jobs that failed, were cancelled or were lost can be tried again."
+            f"Job {job_id} is {job.state}.",
+            hint="Only jobs that failed, were cancelled or were lost can be tried again.",
         )
     job.state, job.error, job.cancel_requested = "queued", "", False
     job.not_before, job.finished_at, job.max_attempts = 0.0, None, job.attempt + attempts
@@ -266,7 +271,9 @@ def retry(session: Session, job_id: int, attempts: int = 3) -> None:
     try:
         session.flush()
     except IntegrityError as error:
-        raise BusyError(f"Another open job does the same as job {job_id}.", hint="`assetforge jobs list` shows it.") from error
+        raise BusyError(
+            f"Another open job does the same as job {job_id}.", hint="`assetforge jobs list` shows it."
+        ) from error
     _follow_state(session, job_id, "queued")
 
 
@@ -287,7 +294,11 @@ def _claim(row: Any) -> Claim:
 
 def _change(session: Session, held: Claim, **values: Any) -> bool:
     changed = session.execute(
-        update(Job).where(_held_by(held)).values(**values).returning(col(Job.id)).execution_options(synchronize_session=False)
+        update(Job)
+        .where(_held_by(held))
+        .values(**values)
+        .returning(col(Job.id))
+        .execution_options(synchronize_session=False)
     ).first()
     return changed is not None
 

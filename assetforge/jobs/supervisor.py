@@ -178,7 +178,8 @@ class Supervisor:
                 select(Job.id, Job.state, Job.executor, Job.device).where(col(Job.state).in_(OPEN_JOB_STATES))
             ).all()
         return all(
-            state == "queued" and not self._servable(job or 0, executor, device) for job, state, executor, device in rows
+            state == "queued" and not self._servable(job or 0, executor, device)
+            for job, state, executor, device in rows
         )
 
     def _servable(self, job: int, executor: str, device: str) -> bool:

@@ -36,7 +36,15 @@ from assetforge.errors import BusyError
 from assetforge.jobs.bundle import write_bundle
 from assetforge.store.blobs import BlobStore
 
-__all__ = ["ExecutorContract", "end_processes", "final_weights", "read_lines", "trainer_plan", "wait_until", "writer_blocks"]
+__all__ = [
+    "ExecutorContract",
+    "end_processes",
+    "final_weights",
+    "read_lines",
+    "trainer_plan",
+    "wait_until",
+    "writer_blocks",
+]
 
 _OVER: tuple[EngineState, ...] = ("exited", "gone")
 

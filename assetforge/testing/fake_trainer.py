@@ -5,6 +5,8 @@ Parameters in ``job.json``: ``steps``, ``seconds`` per step, ``save_every``, ``f
 attempt), ``deaf`` (ignores SIGTERM). Every step leaves a line in ``writers.log``: process, step.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -76,7 +78,8 @@ def _commit(step: int, weights: bytes) -> None:
     file = Path("checkpoints") / f"step-{step:08d}.bin"
     _write(file, weights)
     _write(
-        Path("checkpoints") / f"step-{step:08d}.state.json", json.dumps({"step": step, "file": file.as_posix()}).encode()
+        Path("checkpoints") / f"step-{step:08d}.state.json",
+        json.dumps({"step": step, "file": file.as_posix()}).encode(),
     )
 
 

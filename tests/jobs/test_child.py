@@ -36,7 +36,13 @@ BASE = BaseRef(name="none", family="none", digest="0" * 64)
 
 
 def engine(kind, name, version="1.0"):
-    loads = {"trainer": "TinyTrainer", "renderer": "TinyRenderer", "means": "Means", "difference": "Difference", "brightness": "Brightness"}
+    loads = {
+        "trainer": "TinyTrainer",
+        "renderer": "TinyRenderer",
+        "means": "Means",
+        "difference": "Difference",
+        "brightness": "Brightness",
+    }
     load = f"tiny_engines:{loads.get(name) or loads[kind]}"
     return EngineRef(kind=kind, name=name, version="1", plugin="tiny-engines", plugin_version=version, load=load)
 
@@ -51,7 +57,9 @@ class Work:
 
     def start(self, attempt=1, **env):
         command = [sys.executable, "-m", "assetforge.jobs.child", "."]
-        return subprocess.Popen(command, cwd=self.workdir, env={**os.environ, "ASSETFORGE_ATTEMPT": str(attempt), **env})
+        return subprocess.Popen(
+            command, cwd=self.workdir, env={**os.environ, "ASSETFORGE_ATTEMPT": str(attempt), **env}
+        )
 
     def run(self, attempt=1, **env):
         return self.start(attempt, **env).wait(60)
@@ -66,10 +74,25 @@ class Work:
 @pytest.fixture
 def train(project):
     def make(job=1, version="1.0", **params):
-        payload = TrainPayload(asset="mara", asset_type="character", trigger="t", class_word="c", recipe="r", recipe_key="k", base=BASE, output_name="w")
+        payload = TrainPayload(
+            asset="mara",
+            asset_type="character",
+            trigger="t",
+            class_word="c",
+            recipe="r",
+            recipe_key="k",
+            base=BASE,
+            output_name="w",
+        )
         spec = JobSpec(
-            project=project.id, job=job, kind="train", engine=engine("trainer", "tiny", version), params=params, seed=5,
-            payload=payload.model_dump(mode="json"), outputs=("outputs/*.safetensors",),
+            project=project.id,
+            job=job,
+            kind="train",
+            engine=engine("trainer", "tiny", version),
+            params=params,
+            seed=5,
+            payload=payload.model_dump(mode="json"),
+            outputs=("outputs/*.safetensors",),
         )
         dataset = TrainingDataset(address="mara/d1", tree_hash="h", items=())
         return Work(project, spec, [InputFile(path="inputs/dataset.json", data=dataset.model_dump_json().encode())])
@@ -105,7 +128,10 @@ def test_two_checkpoints_are_kept_and_a_half_one_is_not_believed(train):
     plain, killed = train(1, steps=30), train(2, steps=30, fault="kill")
     assert plain.run() == 0
     assert sorted(path.name for path in (plain.workdir / "checkpoints").iterdir()) == [
-        "step-00000024", "step-00000024.state.json", "step-00000028", "step-00000028.state.json",
+        "step-00000024",
+        "step-00000024.state.json",
+        "step-00000028",
+        "step-00000028.state.json",
     ]
     assert killed.run() == -signal.SIGKILL
     assert (killed.workdir / "checkpoints" / "step-00000008" / "w").is_file(), "written, not committed"
@@ -134,7 +160,7 @@ def test_it_stops_when_asked_and_resumes(train, how):
 def test_an_error_is_told_with_its_traceback(train):
     work = train(fault="raise")
     assert work.run() == 1
-    failed, = work.events("failed")
+    (failed,) = work.events("failed")
     assert failed["error"] == "ValueError: no\x1b good"
     assert "tiny_engines.py" in failed["traceback"]
     assert not (work.workdir / "result.json").exists()
@@ -167,13 +193,21 @@ def render_work(project, job=1, **params):
         for number, strength in enumerate((1.0, 0.0, 1.0, 0.5, 0.0, 1.0))
     )
     payload = RenderPayload(
-        base=BASE, settings=RenderSettings(steps=1, cfg=1, width=12, height=8),
+        base=BASE,
+        settings=RenderSettings(steps=1, cfg=1, width=12, height=8),
         passes=(
             RenderPass(evaluation=7, lora=lora("mara/v1"), companions=((lora("ink/v1"), 0.7),), cells=cells),
             RenderPass(evaluation=8, lora=None, cells=cells),
         ),
     )
-    spec = JobSpec(project=project.id, job=job, kind="render", engine=engine("renderer", "tiny"), params=params, payload=payload.model_dump(mode="json"))
+    spec = JobSpec(
+        project=project.id,
+        job=job,
+        kind="render",
+        engine=engine("renderer", "tiny"),
+        params=params,
+        payload=payload.model_dump(mode="json"),
+    )
     return Work(project, spec)
 
 
@@ -187,7 +221,10 @@ def test_rendering_wears_each_stack_once_and_nothing_at_strength_0(project):
     said = [event["message"] for event in work.events("log")]
     assert said == [
         "opened",
-        "wears [('mara/v1', 1.0), ('ink/v1', 0.7)]", "wears []", "wears [('mara/v1', 0.5), ('ink/v1', 0.7)]", "wears []",
+        "wears [('mara/v1', 1.0), ('ink/v1', 0.7)]",
+        "wears []",
+        "wears [('mara/v1', 0.5), ('ink/v1', 0.7)]",
+        "wears []",
         "closed",
     ]
     result = work.result()
@@ -229,7 +266,9 @@ def test_scores_of_every_kind(project, make_png, tmp_path):
     images = tuple(ScoreImage(key=f"k{number}", file=f"inputs/{number}.png") for number in range(20))
     payload = ScorePayload(
         metrics=tuple(engine("metric", name) for name in ("means", "difference", "brightness")),
-        params_list=({}, {"steps": 2}, {}), images=images, pairs=(("k0", "k1"), ("k2", "k2")),
+        params_list=({}, {"steps": 2}, {}),
+        images=images,
+        pairs=(("k0", "k1"), ("k2", "k2")),
     )
     spec = JobSpec(project=project.id, job=1, kind="score", payload=payload.model_dump(mode="json"))
     work = Work(project, spec, [InputFile(path=f"inputs/{number}.png", sha256=sha) for number, sha in enumerate(shas)])
@@ -272,7 +311,9 @@ def test_inputs_share_the_bytes_of_the_store(project):
 def test_a_child_brings_neither_a_framework_nor_a_database(train):
     work = train(steps=1)
     code = "import sys; from assetforge.jobs.child import main; main(['.']); print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=work.workdir, check=True, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=work.workdir, check=True, timeout=60, capture_output=True, text=True
+    )
     assert work.result().weights
     for name in ("torch", "diffusers", "transformers", "sqlalchemy", "sqlmodel", "PIL"):
         assert f"'{name}'" not in done.stdout

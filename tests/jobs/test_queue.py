@@ -24,9 +24,7 @@ ANY = ("auto", "cpu")
 
 def put(project: Project, count: int = 1, **values) -> list[int]:
     with project.write() as session:
-        return [
-            enqueue(session, **{"kind": "train", "subject": "mara", "payload": {}, **values}) for _ in range(count)
-        ]
+        return [enqueue(session, **{"kind": "train", "subject": "mara", "payload": {}, **values}) for _ in range(count)]
 
 
 def take(project: Project, owner: str = "me", slot: str = "cpu:0", devices=ANY, lease_s: float = 60.0):
@@ -40,9 +38,9 @@ def row(project: Project, job: int) -> Job:
 
 
 def test_urgent_jobs_go_first_then_older_ones(project):
-    low, = put(project)
-    high, = put(project, priority=5)
-    also_low, = put(project)
+    (low,) = put(project)
+    (high,) = put(project, priority=5)
+    (also_low,) = put(project)
     taken = [take(project, slot=f"cpu:{number}").job for number in range(3)]
     assert taken == [high, low, also_low]
     assert take(project, slot="cpu:9") is None
@@ -51,7 +49,7 @@ def test_urgent_jobs_go_first_then_older_ones(project):
 def test_a_job_waits_for_its_time_its_device_and_its_executor(project):
     put(project, device="cuda")
     put(project, executor="ssh")
-    later, = put(project)
+    (later,) = put(project)
     with project.write() as session:
         session.get_one(Job, later).not_before = time.time() + 60
     assert take(project) is None
@@ -66,11 +64,11 @@ def test_a_slot_holds_one_job(project):
 
 
 def test_a_dedupe_key_joins_only_open_jobs(project):
-    first, = put(project, dedupe_key="k")
+    (first,) = put(project, dedupe_key="k")
     assert put(project, dedupe_key="k") == [first]
     with project.write() as session:
         queue.finish(session, queue.claim(session, "me", "local", "cpu:0", ANY), "failed", "broken")
-    second, = put(project, dedupe_key="k")
+    (second,) = put(project, dedupe_key="k")
     assert second != first
     with pytest.raises(BusyError), project.write() as session:
         queue.retry(session, first)
@@ -82,10 +80,10 @@ def test_unknown_kinds_are_refused(project):
 
 
 def test_a_stale_owner_changes_nothing(project):
-    job, = put(project)
+    (job,) = put(project)
     stale = take(project, "old", lease_s=-1)
     with project.write() as session:
-        fresh, = queue.adopt(session, "new")
+        (fresh,) = queue.adopt(session, "new")
     assert (fresh.job, fresh.attempt) == (job, 1)
     before = row(project, job).model_dump()
     with project.write() as session:
@@ -112,10 +110,12 @@ def test_the_fence_is_the_attempt_too(project):
 
 
 def test_a_living_owner_keeps_its_job_and_a_dead_one_does_not(project):
-    job, = put(project)
+    (job,) = put(project)
     sleeper = subprocess.Popen(
         [sys.executable, "-c", "from assetforge.jobs.queue import new_owner; print(new_owner(), flush=True); input()"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with sleeper:
         owner = sleeper.stdout.readline().strip()
@@ -208,7 +208,9 @@ def test_a_killed_claimer_loses_nothing(project):
         "    with project.write() as session:\n"
         "        held = queue.claim(session, owner, 'local', f'x:{n}', ('auto',)); n += 1\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(project.root)], stdout=subprocess.PIPE, text=True) as claimer:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(project.root)], stdout=subprocess.PIPE, text=True
+    ) as claimer:
         claimer.stdout.readline()
         time.sleep(0.05)
         os.kill(claimer.pid, signal.SIGKILL)

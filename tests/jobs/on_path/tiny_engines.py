@@ -106,19 +106,30 @@ class Brightness:
 @hookimpl
 def register_trainers():
     return [
-        TrainerSpec(name="tiny", title="Tiny", load="tiny_engines:TinyTrainer", params=TinyParams, families=("none",), resumable=True)
+        TrainerSpec(
+            name="tiny",
+            title="Tiny",
+            load="tiny_engines:TinyTrainer",
+            params=TinyParams,
+            families=("none",),
+            resumable=True,
+        )
     ]
 
 
 @hookimpl
 def register_renderers():
-    return [RendererSpec(name="tiny", title="Tiny", load="tiny_engines:TinyRenderer", params=TinyParams, families=("none",))]
+    return [
+        RendererSpec(name="tiny", title="Tiny", load="tiny_engines:TinyRenderer", params=TinyParams, families=("none",))
+    ]
 
 
 @hookimpl
 def register_metrics():
     return [
         MetricSpec(name="means", title="Means", load="tiny_engines:Means", kind="embedding"),
-        MetricSpec(name="difference", title="Difference", load="tiny_engines:Difference", kind="pair", params=TinyParams),
+        MetricSpec(
+            name="difference", title="Difference", load="tiny_engines:Difference", kind="pair", params=TinyParams
+        ),
         MetricSpec(name="brightness", title="Brightness", load="tiny_engines:Brightness", kind="single"),
     ]
