@@ -20,8 +20,9 @@ from assetforge.db.models import Alias, AliasMove, Asset, Publication, Version
 from assetforge.db.models_jobs import Comparison
 from assetforge.domain.canonical import digest
 from assetforge.domain.names import LATEST, check_name, version_address
-from assetforge.errors import NotFoundError, StorageError, UsageError
+from assetforge.errors import StorageError, UsageError
 from assetforge.services import activity
+from assetforge.services.assets import find_asset
 from assetforge.services.projects import Project
 from assetforge.services.versions import find_version, row_id
 
@@ -221,10 +222,8 @@ def alias_log(project: Project, asset: str = "", name: str = "") -> list[AliasEn
         NotFoundError: There is no such asset.
     """
     with project.read() as session:
-        if asset and session.exec(select(Asset.id).where(Asset.name == asset)).first() is None:
-            raise NotFoundError(
-                f"There is no asset named {asset!r}.", hint="`assetforge asset list` shows what there is."
-            )
+        if asset:
+            find_asset(session, asset)
         query = (
             select(AliasMove, Asset).join(Asset, col(Asset.id) == AliasMove.asset_id).order_by(col(AliasMove.id).desc())
         )

@@ -218,6 +218,10 @@ def _queue(
             suite=suite.name,
             passes=[one.subject for one, _ in members],
         )
+    return _answer(suite, rows)
+
+
+def _answer(suite: SuiteInfo, rows: Sequence[tuple[PlannedPass, Evaluation]]) -> RenderRequest:
     jobs = tuple(dict.fromkeys(row.job_id for _, row in rows if row.state != "succeeded" and row.job_id is not None))
     return RenderRequest(
         suite=suite.name,

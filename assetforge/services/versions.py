@@ -13,6 +13,7 @@ from assetforge.db.models_jobs import Evaluation, Suite
 from assetforge.domain.names import LATEST, VersionAddress, dataset_address, parse_version, version_address
 from assetforge.errors import NotFoundError, StorageError, UsageError
 from assetforge.services import activity
+from assetforge.services.assets import find_asset
 from assetforge.services.projects import Project
 from assetforge.store.weights import read_metadata, read_tensor_table, tensor_hash
 
@@ -174,11 +175,7 @@ def find_version(session: Session, address: str | VersionAddress) -> tuple[Asset
         NotFoundError: It names nothing.
     """
     wanted = parse_version(address) if isinstance(address, str) else address
-    asset = session.exec(select(Asset).where(Asset.name == wanted.asset)).first()
-    if asset is None:
-        raise NotFoundError(
-            f"There is no asset named {wanted.asset!r}.", hint="`assetforge asset list` shows what there is."
-        )
+    asset = find_asset(session, wanted.asset)
     of_asset = select(Version).where(Version.asset_id == asset.id)
     if wanted.number is not None:
         found = session.exec(of_asset.where(Version.number == wanted.number)).first()
@@ -221,10 +218,7 @@ def list_versions(project: Project, asset: str = "") -> list[VersionInfo]:
     with project.read() as session:
         query = select(Asset, Version).join(Version, col(Version.asset_id) == Asset.id)
         if asset:
-            if session.exec(select(Asset.id).where(Asset.name == asset)).first() is None:
-                raise NotFoundError(
-                    f"There is no asset named {asset!r}.", hint="`assetforge asset list` shows what there is."
-                )
+            find_asset(session, asset)
             query = query.where(Asset.name == asset)
         rows = session.exec(query.order_by(col(Asset.name), col(Version.number).desc())).all()
         return _infos(session, list(rows))
@@ -377,11 +371,7 @@ def import_version(
     identity = tensor_hash(file)
     weights, _size = project.blobs.put_file(file)
     with project.write() as session:
-        row = session.exec(select(Asset).where(Asset.name == asset)).first()
-        if row is None:
-            raise NotFoundError(
-                f"There is no asset named {asset!r}.", hint="Make it first with `assetforge asset add`."
-            )
+        row = find_asset(session, asset)
         known = session.exec(select(Version).where(Version.asset_id == row.id, Version.tensor_hash == identity)).first()
         if known is not None:
             return version_info(session, row, known), False
