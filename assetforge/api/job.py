@@ -300,7 +300,7 @@ class JobSpec(_Wire):
     kind: Literal["train", "render", "score"]
     engine: EngineRef | None = None
     params: dict[str, Any] = Field(default_factory=dict)
-    argv: tuple[str, ...] = ("{python}", "-m", "assetforge.jobs.child", ".")
+    argv: tuple[str, ...] = ("{python}", "-P", "-m", "assetforge.jobs.child", ".")
     env: dict[str, str] = Field(default_factory=dict)
     seed: int = 0
     resources: Resources = Resources()

@@ -56,13 +56,14 @@ def ensure_supervisor(project: Project) -> None:
     if supervisor_is_here(project):
         return
     project.paths.logs.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "assetforge.jobs.supervisor", str(project.root), "--linger", str(_LINGER_S)]
+    # -P: without it Python would import from the current folder first, and a film could bring code that looks like a library.
+    command = [sys.executable, "-P", "-m", "assetforge.jobs.supervisor", str(project.root), "--linger", str(_LINGER_S)]
     with (project.paths.logs / "supervisor.log").open("ab") as log:
         # Detached: it outlives the command that needed it. Popen would complain about a child that still runs when it is forgotten,
         # so a short-lived shell process starts it and ends.
         starter = "import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)"
         subprocess.run(
-            [sys.executable, "-S", "-c", starter, *command],
+            [sys.executable, "-P", "-S", "-c", starter, *command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -21,7 +21,7 @@ def assetforge(assetforge_home, tmp_path):
     }
 
     def run(*words):
-        command = [sys.executable, "-m", "assetforge", *words, "--json"]
+        command = [sys.executable, "-P", "-m", "assetforge", *words, "--json"]
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=180, check=False, cwd=tmp_path, env=environment
         )
@@ -36,6 +36,10 @@ def test_the_loop(assetforge, assetforge_home, tmp_path) -> None:
         picture = write_picture(tmp_path / "drop" / f"{index}.png", index)
         picture.with_suffix(".txt").write_text(f"cloakx outfit, place {index}")
     assetforge("project", "new", "harbour")
+    film = assetforge_home / "projects" / "harbour"
+    for name in ("sqlmodel", "subprocess", "json", "numpy", "assetforge_example"):
+        # Opening somebody's film must not run code, whatever it is called.
+        (film / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
     assetforge("asset", "add", "cloak", "--type", "costume", "--trigger", "cloakx")
     assetforge("ref", "add", "cloak", "drop")
     assetforge("dataset", "freeze", "cloak")
@@ -43,7 +47,7 @@ def test_the_loop(assetforge, assetforge_home, tmp_path) -> None:
     compared = assetforge("compare", "cloak/v1", "--wait")
     assert compared["state"] == "succeeded"
     assert "palette-distance" in compared["summary"]["pixels"]["pairs"]
-    film = assetforge_home / "projects" / "harbour"
+    assert not (tmp_path / "ran").exists()
     assert list(film.glob("reports/*.html"))
     assetforge("approve", "cloak/v1", "--why", "the red is right")
     assetforge("version", "publish", "cloak/v1")
