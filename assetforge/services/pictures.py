@@ -6,12 +6,10 @@ from pathlib import Path
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from assetforge.errors import StorageError
-from assetforge.store.pixels import to_srgb
+from assetforge.errors import ImageError, StorageError
+from assetforge.store.imaging import load_srgb
 
 __all__ = ["framed", "framed_png", "open_rgb"]
-
-_ORIENTATION = 0x0112
 
 
 def open_rgb(path: Path, crop: str = "") -> Pillow.Image:
@@ -25,11 +23,8 @@ def open_rgb(path: Path, crop: str = "") -> Pillow.Image:
         StorageError: The file is missing or damaged.
     """
     try:
-        with Pillow.open(path) as opened:
-            orientation = int(opened.getexif().get(_ORIENTATION, 1))
-            opened.load()
-            picture = to_srgb(opened, opened.info.get("icc_profile") or b"", orientation)
-    except (OSError, SyntaxError, ValueError) as error:
+        picture = load_srgb(path.read_bytes(), name=str(path))
+    except (OSError, ImageError) as error:
         raise StorageError(
             f"The picture {path} cannot be read: {error}.", hint="Run `assetforge fsck --repair`, or restore a backup."
         ) from error
