@@ -135,7 +135,7 @@ def _upgrade(database: Path, copy: Path | None) -> None:
     except Exception as error:
         kept = f" A copy from before lies in {copy}." if copy else ""
         reason = str(error).splitlines()[0].rstrip(".")
-        raise StorageError(
-            f"{database} could not be brought to revision {HEAD}: {reason}.{kept}",
-            hint="Nothing was changed; report this with the message.",
-        ) from error
+        hint = "Nothing was changed; report this with the message."
+        if "disk is full" in reason:
+            hint = "Nothing was changed. Free some space and repeat the command."
+        raise StorageError(f"{database} could not be brought to revision {HEAD}: {reason}.{kept}", hint=hint) from error

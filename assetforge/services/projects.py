@@ -96,7 +96,7 @@ def create_project(name: str, *, folder: Path | None = None, title: str = "") ->
     check_name(name, what="project")
     root = (folder or projects_dir() / name).resolve()
     paths = ProjectPaths(root)
-    _claim(paths)
+    made_here = _claim(paths)
     try:
         for path in (paths.blobs, paths.jobs, paths.logs, paths.loras, paths.reports):
             path.mkdir(exist_ok=True)
@@ -109,17 +109,30 @@ def create_project(name: str, *, folder: Path | None = None, title: str = "") ->
         # Written last: a folder is a film from the moment it has its project.toml.
         write_new_config(paths.config, name=name, title=title or name)
     except BaseException:
-        shutil.rmtree(paths.private, ignore_errors=True)
+        _remove_claim(paths, with_root=made_here)
         raise
     return Project(paths=paths, id=project_id, name=name, database=database)
 
 
-def _claim(paths: ProjectPaths) -> None:
-    """Make the private folder; of two processes that make the same film at once, one gets it."""
+def _remove_claim(paths: ProjectPaths, *, with_root: bool) -> None:
+    for path in (paths.private, paths.loras, paths.reports):
+        shutil.rmtree(path, ignore_errors=True)
+    paths.config.unlink(missing_ok=True)
+    if with_root:
+        shutil.rmtree(paths.root, ignore_errors=True)
+
+
+def _claim(paths: ProjectPaths) -> bool:
+    """Make the private folder; of two processes that make the same film at once, one gets it.
+
+    Returns:
+        Whether the film's folder was made as well.
+    """
     taken = UsageError(
         f"{paths.root} exists and is not empty.", hint="Choose another name or folder; nothing was changed."
     )
     try:
+        new = not paths.root.exists()
         paths.root.mkdir(parents=True, exist_ok=True)
         if any(paths.root.iterdir()):
             raise taken
@@ -128,6 +141,7 @@ def _claim(paths: ProjectPaths) -> None:
         raise taken from error
     except OSError as error:
         raise storage_error(error, paths.root, "made") from error
+    return new
 
 
 def open_project(root: Path) -> Project:
@@ -139,8 +153,13 @@ def open_project(root: Path) -> Project:
         StorageError: Its database is damaged, or was written by a newer assetforge.
     """
     paths = ProjectPaths(root.resolve())
-    if not paths.config.is_file() or not paths.database.is_file():
+    if not paths.config.is_file():
         raise NotFoundError(f"There is no film in {root}.", hint="Make one with `assetforge project new NAME`.")
+    if not paths.database.is_file():
+        raise StorageError(
+            f"The film in {root} has lost its database {paths.database}.",
+            hint="Restore a copy from .assetforge/backups, or a backup, with `assetforge restore`.",
+        )
     config = read_config(paths.config)
     migrate(paths.database, backups=paths.backups)
     database = Database(paths.database)
