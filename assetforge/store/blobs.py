@@ -250,8 +250,10 @@ class BlobBatch:
         finally:
             os.close(reader)
 
-    def put_bytes(self, data: bytes) -> str:
-        """Take in bytes; see :meth:`BlobStore.put_bytes`."""
+    def put_bytes(self, data: bytes, *, sha256: str = "") -> str:
+        """Take in bytes; see :meth:`BlobStore.put_bytes`. Who has hashed them already gives ``sha256`` along."""
+        if sha256:
+            return self._take(lambda writer: (sha256, _write(data, writer)), self._store.root)[0]
         return self._take(lambda writer: _hash_while_writing((data,), writer), self._store.root)[0]
 
     def put_stream(self, stream: IO[bytes]) -> tuple[str, int]:
@@ -323,6 +325,13 @@ def _copy_in(reader: int, writer: int) -> tuple[str, int]:
         # The clone is a snapshot: hashing it instead of the source is right even while somebody writes to the source.
         return _hash(writer)
     return _hash_while_copying(reader, writer)
+
+
+def _write(data: bytes, writer: int) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(writer, view) :]
+    return len(data)
 
 
 def _hash_while_writing(chunks: Iterable[bytes], writer: int) -> tuple[str, int]:

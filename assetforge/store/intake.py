@@ -110,7 +110,7 @@ def _take(path: Path, batch: BlobBatch, blobs: BlobStore, thumbs: ThumbStore, kn
             message=f"{name} cannot be decoded ({type(error).__name__}: {error}).",
             hint="Open it in an image editor and save it again.",
         )
-    batch.put_bytes(data)
+    batch.put_bytes(data, sha256=sha256)
     thumbs.put(sha256, inspected.thumbnail)
     slim = dataclasses.replace(inspected, thumbnail=b"")
     return Taken(path=path, outcome="stored", sha256=sha256, inspected=slim, caption=caption, decodes=inspected.decodes)

@@ -1,32 +1,44 @@
 """``ref``, ``caption`` and ``dataset`` as a user or a script calls them."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assetforge.cli.app import run as commands
 from assetforge.services.assets import add_asset
 from assetforge.services.projects import Project
 
 MakePng = Callable[..., Path]
 
 
-def run(*words: object, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "assetforge", *map(str, words)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == code, done.stderr + done.stdout
-    return done.stdout
+Run = Callable[..., str]
 
 
-def document(*words: object, schema: str, code: int = 0) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(run(*words, "--json", code=code))
-    assert result["schema"] == schema
-    return result
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """``run(words..., code=0)`` gives what the command printed on stdout."""
+
+    def call(*words: object, code: int = 0) -> str:
+        capsys.readouterr()
+        assert commands([str(word) for word in words]) == code
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def document(run: Run) -> Callable[..., dict[str, Any]]:
+    """``document(words..., schema=...)`` gives the JSON document that the command printed."""
+
+    def call(*words: object, schema: str) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads(run(*words, "--json"))
+        assert result["schema"] == schema
+        return result
+
+    return call
 
 
 @pytest.fixture
@@ -34,7 +46,9 @@ def inbox(project: Project) -> Path:
     return add_asset(project, "mara", "character", trigger="mara", class_word="woman").references
 
 
-def test_from_a_folder_to_an_export(inbox: Path, make_png: MakePng, tmp_path: Path) -> None:
+def test_from_a_folder_to_an_export(
+    inbox: Path, make_png: MakePng, tmp_path: Path, run: Run, document: Callable[..., dict[str, Any]]
+) -> None:
     for seed in range(8):
         make_png(inbox / f"{seed}.png", seed=seed)
     (inbox / "3.txt").write_text("looking left")
@@ -70,7 +84,7 @@ def test_from_a_folder_to_an_export(inbox: Path, make_png: MakePng, tmp_path: Pa
     assert "is active" in run("ref", "restore", address)
 
 
-def test_exit_codes(inbox: Path, tmp_path: Path) -> None:
+def test_exit_codes(inbox: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     run("ref", "add", "mara", tmp_path / "empty.jpg", code=1)
     run("ref", "add", "nobody", tmp_path, code=3)
