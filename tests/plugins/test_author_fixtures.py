@@ -85,3 +85,13 @@ def test_stray_writes_are_seen(tmp_path) -> None:
         (tmp_path / "stray").read_text()
     (tmp_path / "later").write_text("x")
     assert stray_writes(seen, allowed=[allowed], root=tmp_path) == [tmp_path / "moved", tmp_path / "stray"]
+
+
+def test_the_contract_suites_import_no_framework() -> None:
+    code = (
+        "import sys\n"
+        "import assetforge.testing.trainer_contract, assetforge.testing.renderer_contract, assetforge.testing.inputs\n"
+        "import assetforge.testing.executor_contract\n"
+        "assert not {'torch', 'diffusers', 'transformers', 'peft', 'accelerate'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
