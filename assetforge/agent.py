@@ -274,18 +274,14 @@ class Attempt:
         self.save()
         job = read_json(self.workdir / "job.json")
         if (self.workdir / "result.json").is_file():
-            return self._end("succeeded", "")
+            return self._judge(0)
         if self.previous_child and survivors(self.previous_child, self.workdir):
             stop_session(self.previous_child, self.workdir, 5.0)
         problem = "" if job.get("argv") else "job.json is missing or damaged."
         problem = problem or input_problem(self.workdir)
-        if cancel_marker(self.workdir, self.number).exists():
-            return self._end("cancelled", "Cancelled before it started.")
-        if self.interrupted:
-            return self._end("interrupted", "Asked to stop before it started.")
-        if problem:
-            return self._fail(problem)
-        return self._supervise(job)
+        if cancel_marker(self.workdir, self.number).exists() or self.interrupted:
+            return self._judge(0)
+        return self._fail(problem) if problem else self._supervise(job)
 
     def _interrupt(self, *_: object) -> None:
         self.interrupted = True
@@ -351,9 +347,9 @@ class Attempt:
         mine = [one for one in events if one.get("kind") == "failed" and one.get("attempt") == self.number]
         if mine and mine[-1].get("error"):
             return str(mine[-1]["error"])
-        log = self.workdir / "log.txt"
-        text = log.read_bytes()[-2000:].decode("utf-8", "replace") if log.is_file() else ""
-        return text.strip()
+        with (self.workdir / "log.txt").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
+            return log.read().decode("utf-8", "replace").strip()
 
     def _end(self, state: str, error: str) -> str:
         self.save(state=state, error=error, finished_at=time.time())
@@ -362,12 +358,11 @@ class Attempt:
 
 def _die_with_parent(agent: int) -> Any:
     """What the child does before it becomes the command: on Linux it asks to be told when the agent dies."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
     def prepare() -> None:
-        libc.prctl(1, signal.SIGTERM)
+        if libc is not None:
+            libc.prctl(1, signal.SIGTERM)
         if os.getppid() != agent:
             os._exit(TRY_AGAIN)
 
@@ -438,7 +433,7 @@ def command_status(options: argparse.Namespace) -> int:
 
 
 def command_follow(options: argparse.Namespace) -> int:
-    """Print ``E <cursor> <event>`` lines from a byte cursor on, ``S <status>`` when the state changes, ``H`` as a sign of life; ends with the attempt."""
+    """Print ``E <cursor> <event>`` lines from a byte cursor on, ``S <status>`` at changes and every few seconds; ends with the attempt."""
     cursor, said, beat = options.cursor, None, time.monotonic()
     while True:
         # Status first: whatever it says was preceded by the lines that are read next.
@@ -448,13 +443,9 @@ def command_follow(options: argparse.Namespace) -> int:
             sys.stdout.buffer.write(b"E %d " % after + line)
         sys.stdout.flush()
         mark = (status.get("attempt"), status["state"])
-        if mark != said:
-            said = mark
+        if mark != said or time.monotonic() - beat >= HEARTBEAT_S:
+            said, beat = mark, time.monotonic()
             _answer(status, "S ")
-        elif time.monotonic() - beat >= HEARTBEAT_S:
-            sys.stdout.write("H\n")
-            sys.stdout.flush()
-            beat = time.monotonic()
         if options.once or status["state"] in FINAL_STATES:
             return 0
         time.sleep(options.interval)
@@ -516,35 +507,24 @@ def _answer(value: Any, prefix: str = "") -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; see the functions named ``command_...``."""
+    commands = {name[8:]: function for name, function in globals().items() if name.startswith("command_")}
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    for function in (command_run, command_start, command_follow, command_status, command_cancel, command_reap):
-        _add(commands, function)
-    _add(commands, command_missing)
-    _add(commands, command_materialise).add_argument("--blobs", type=Path, required=True)
+    parser.add_argument("command", choices=sorted(commands))
+    parser.add_argument(
+        "workdir", type=lambda text: Path(text).resolve(), help="the work folder; for missing, the blobs"
+    )
+    parser.add_argument("cursor", type=int, nargs="?", default=0, help="follow: byte of events.jsonl to go on from")
+    parser.add_argument("--attempt", type=int, default=0, help="run, start, cancel: 0 is the next one")
+    parser.add_argument("--python", default=sys.executable, help="run, start: what {python} stands for")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="run, start: for the child")
+    parser.add_argument("--lock", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--once", action="store_true", help="follow: do not wait for more")
+    parser.add_argument("--interval", type=float, default=0.2, help="follow: seconds between two looks")
+    parser.add_argument("--grace", type=float, default=60.0, help="cancel: seconds before an orphan is killed")
+    parser.add_argument("--blobs", type=Path, help="materialise: where the inputs lie by hash")
     options = parser.parse_args(arguments)
-    options.env = dict(pair.split("=", 1) for pair in getattr(options, "env", []))
-    return int(options.function(options))
-
-
-def _add(commands: Any, function: Any) -> argparse.ArgumentParser:
-    name = function.__name__[len("command_") :]
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=function.__doc__)
-    parser.set_defaults(function=function)
-    parser.add_argument("workdir", type=lambda text: Path(text).resolve())
-    if name in ("run", "start", "cancel"):
-        parser.add_argument("--attempt", type=int, default=0, required=name == "cancel")
-    if name in ("run", "start"):
-        parser.add_argument("--python", default=sys.executable)
-        parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
-        parser.add_argument("--lock", type=int, default=0, help=argparse.SUPPRESS)
-    if name == "follow":
-        parser.add_argument("cursor", type=int, nargs="?", default=0)
-        parser.add_argument("--once", action="store_true")
-        parser.add_argument("--interval", type=float, default=0.2)
-    if name in ("cancel", "reap"):
-        parser.add_argument("--grace", type=float, default=60.0)
-    return parser
+    options.env = dict(pair.split("=", 1) for pair in options.env)
+    return int(commands[options.command](options))
 
 
 if __name__ == "__main__":

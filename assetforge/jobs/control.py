@@ -15,7 +15,8 @@ from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import NotFoundError
 from assetforge.jobs import queue
 from assetforge.jobs.background import ensure_supervisor
-from assetforge.jobs.handlers import HANDLERS, handler_of
+from assetforge.jobs.driver import end_job
+from assetforge.jobs.handlers import HANDLERS
 from assetforge.services.projects import Project
 
 __all__ = ["AttemptInfo", "JobInfo", "cancel_job", "follow_log", "get_job", "list_jobs", "retry_job"]
@@ -149,10 +150,8 @@ def cancel_job(
         # Its supervisor stops it; when that one is gone, the next one does.
         supervise(project)
         return get_job(project, job_id).state
-    handler_of(held.kind, handlers).close_job(project, job_id, "cancelled", "")
-    with project.write() as session:
-        queue.finish(session, held, "cancelled")
-    return "cancelled"
+    end_job(project, held, handlers, "cancelled", "", lambda _text: None)
+    return get_job(project, job_id).state
 
 
 def retry_job(project: Project, job_id: int) -> None:

@@ -23,7 +23,7 @@ from assetforge.jobs.queue import Claim
 from assetforge.jobs.slots import Place
 from assetforge.services.projects import Project
 
-__all__ = ["Driver", "Pace"]
+__all__ = ["Driver", "Pace", "end_job"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +234,8 @@ class Driver:
         )
 
     def _end(self, state: str, error: str) -> None:
-        self._ours(lambda session: queue.enter(session, self.held, "collecting"))
-        try:
-            self._handler.close_job(self.project, self.held.job, state, error)
-        except (BusyError, OSError):
-            raise
-        except Exception:  # noqa: BLE001 - the job ends whatever its service makes of it
-            self.say(f"job {self.held.job}: {traceback.format_exc()}")
-        self._ours(lambda session: queue.finish(session, self.held, state, error))
-        self.say(f"job {self.held.job}: {state} {error}".rstrip())
+        if not end_job(self.project, self.held, self._handlers, state, error, self.say):
+            raise _NotOurs
         if self._handle:
             self.executor.release(self._handle)
 
@@ -265,3 +258,30 @@ class Driver:
     def _pause(self, seconds: float) -> None:
         if self.stopping.wait(seconds):
             raise _Leave
+
+
+def end_job(
+    project: Project, held: Claim, handlers: Mapping[str, str], state: str, error: str, say: Callable[[str], None]
+) -> bool:
+    """End a held job as failed, cancelled or lost: its service first, then its row. May be repeated after a crash in between.
+
+    Returns:
+        Whether the job was still held.
+
+    Raises:
+        BusyError: The database is locked; nothing is lost by trying again.
+    """
+    with project.write() as session:
+        if not queue.enter(session, held, "collecting"):
+            return False
+    try:
+        handler_of(held.kind, handlers).close_job(project, held.job, state, error)
+    except BusyError:
+        raise
+    except Exception:  # noqa: BLE001 - the job ends whatever its service makes of it
+        say(f"job {held.job}: {traceback.format_exc()}")
+    with project.write() as session:
+        if not queue.finish(session, held, state, error):
+            return False
+    say(f"job {held.job}: {state} {error}".rstrip())
+    return True

@@ -20,7 +20,7 @@ from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import AssetForgeError, BusyError
 from assetforge.jobs import queue
 from assetforge.jobs.background import ensure_supervisor, presence, wait_for_job
-from assetforge.jobs.driver import Driver, Pace
+from assetforge.jobs.driver import Driver, Pace, end_job
 from assetforge.jobs.handlers import HANDLERS
 from assetforge.jobs.queue import Claim
 from assetforge.jobs.slots import Executors, Place, accepted_devices
@@ -138,19 +138,8 @@ class Supervisor:
             with self.project.write() as session:
                 held = queue.claim(session, self.owner, name, f"refused:{time.time_ns()}", _ALL_DEVICES)
             if held:
-                self._refuse(held, error)
+                end_job(self.project, held, self.handlers, "failed", str(error), self.say)
             return []
-
-    def _refuse(self, held: Claim, error: AssetForgeError) -> None:
-        with self.project.write() as session:
-            if not queue.enter(session, held, "collecting"):
-                return
-        from assetforge.jobs.handlers import handler_of
-
-        handler_of(held.kind, self.handlers).close_job(self.project, held.job, "failed", str(error))
-        with self.project.write() as session:
-            queue.finish(session, held, "failed", str(error))
-        self.say(f"job {held.job}: failed {error}")
 
     def _claim(self, executor: str, slot: str, devices: frozenset[str]) -> None:
         with self.project.write() as session:
@@ -162,7 +151,7 @@ class Supervisor:
         try:
             place: Place = self.executors.get(held.executor)
         except AssetForgeError as error:
-            self._refuse(held, error)
+            end_job(self.project, held, self.handlers, "failed", str(error), self.say)
             return
         driver = Driver(self.project, held, place, self.handlers, self.pace, self._stopping, self.say)
         # A daemon, so that a service that hangs cannot keep a supervisor that was told to stop.

@@ -165,9 +165,12 @@ def test_a_process_number_alone_proves_nothing():
 def test_what_a_killed_child_left_behind_is_ended_before_the_next_attempt(bundle):
     workdir = bundle(steps=500)
     script = workdir / "inputs" / "fake_trainer.py"
-    data = b"import subprocess, sys\nif __name__ == '__main__': subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    starts = (
+        b"__import__('subprocess').Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n    sys.exit(main())"
+    )
+    data = script.read_bytes().replace(b"sys.exit(main())", starts)
     script.unlink()
-    script.write_bytes(data + (Path(agent.__file__).parent / "testing" / "fake_trainer.py").read_bytes())
+    script.write_bytes(data)
     line = {"path": "inputs/fake_trainer.py", "sha256": agent.file_digest(script), "size": script.stat().st_size}
     (workdir / "manifest.jsonl").write_text(json.dumps(line) + "\n")
     call(workdir, "start", "--attempt", "1")
