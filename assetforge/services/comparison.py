@@ -35,7 +35,13 @@ from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.domain.suite import control_index
 from assetforge.errors import JobError, UsageError
 from assetforge.services import activity
-from assetforge.services.comparison_plan import HeldOut, held_out_references, metric_plan, primary_metric
+from assetforge.services.comparison_plan import (
+    HeldOut,
+    chosen_metrics,
+    held_out_references,
+    metric_plan,
+    primary_metric,
+)
 from assetforge.services.comparison_records import (
     ComparisonInfo,
     comparison_info,
@@ -89,7 +95,7 @@ def request_comparison(
         new: The version under test.
         base: The baseline; by default the approved version, else the version before, else none but the bare base.
         suite: Name of the suite; by default the asset's.
-        metrics: Only these metrics; by default all that fit the asset's type.
+        metrics: Only these metrics; by default those in the asset's setting ``metrics``, else all that fit its type.
         base_model: Base model for imported versions.
         renderer: Name of the renderer.
         executor: Where; by default the film's.
@@ -106,7 +112,7 @@ def request_comparison(
         asset, version, baseline = _sides(session, new, base)
         references = held_out_references(session, asset, version, baseline)
     addresses = [version_address(asset.name, one.number) for one in (version, baseline) if one is not None]
-    chosen = metric_plan(asset.type, metrics)
+    chosen = metric_plan(asset.type, metrics or chosen_metrics(asset))
     renders = request_renders(
         project,
         addresses,

@@ -13,7 +13,7 @@ from assetforge.domain.names import dataset_address
 from assetforge.errors import UsageError
 from assetforge.extension.registry import Registered, get_registry
 
-__all__ = ["HeldOut", "held_out_references", "metric_plan", "primary_metric"]
+__all__ = ["HeldOut", "chosen_metrics", "held_out_references", "metric_plan", "primary_metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,21 @@ class HeldOut:
     items: tuple[tuple[str, str], ...]
     leaked: int
     certain: bool
+
+
+def chosen_metrics(asset: Asset) -> tuple[str, ...]:
+    """The metrics that somebody chose for an asset in its setting ``metrics``; empty leaves it to its type.
+
+    Raises:
+        UsageError: The setting is not a list of names.
+    """
+    names = asset.settings.get("metrics") or ()
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UsageError(
+            f"The setting metrics of {asset.name} is not a list of names: {names!r}.",
+            hint=f"Write it as `assetforge asset set {asset.name} --set 'metrics=[\"ssim\"]'`, or remove it with --set metrics=null.",
+        )
+    return tuple(names)
 
 
 def metric_plan(asset_type: str, names: Sequence[str] = ()) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from assetforge.db.models_jobs import Comparison, Evaluation, Job
 from assetforge.domain.canonical import digest
 from assetforge.errors import JobError, NotFoundError, TryAgainError, UsageError
 from assetforge.services import comparison, rendering
+from assetforge.services.assets import set_asset
 from assetforge.services.comparison import get_comparison, list_comparisons, read_scores, request_comparison
 from assetforge.services.releases import approve
 
@@ -244,3 +245,13 @@ def test_versions_on_two_base_models_each_get_their_own_and_it_is_said(world):
     # The control is that of the new version; one job loads one base.
     assert names == ["bigger", "tiny", "bigger"]
     assert jobs == 2
+
+
+def test_an_asset_may_choose_its_metrics(world):
+    set_asset(world.project, "mara", settings={"metrics": ["ssim", "probe"]})
+    info = world.compare("mara/v2", "mara/v1")
+    assert [metric["name"] for metric in info.summary["metrics"]] == ["ssim", "probe"]
+    assert info.summary["primary"] == "probe"
+    set_asset(world.project, "mara", settings={"metrics": "ssim"})
+    with pytest.raises(UsageError, match="not a list of names"):
+        request_comparison(world.project, "mara/v2")
