@@ -32,7 +32,7 @@ class Outcome:
     def reason(self) -> str:
         """Why it failed, in one line; empty when it did not."""
         if self.hangs:
-            return f"did not end within {self.seconds:.0f} s"
+            return f"did not end within {self.seconds:.1f} s"
         if isinstance(self.error, SystemExit):
             return f"tried to exit the program ({_text(self.error.code)})"
         if self.error is not None:
@@ -48,7 +48,7 @@ def _text(value: object) -> str:
         return f"<no text: its __str__ raised {type(error).__name__}>"
 
 
-def run_bounded(call: Callable[[], Any], limit_s: float, name: str) -> Outcome:
+def run_bounded(call: Callable[[], Any], limit_s: float | None, name: str) -> Outcome:
     """Call ``call()`` in a daemon thread and wait at most ``limit_s`` seconds.
 
     A thread cannot be killed: a call that hangs keeps its thread, and the locks of the modules it was importing, until the process ends, but neither
@@ -56,7 +56,7 @@ def run_bounded(call: Callable[[], Any], limit_s: float, name: str) -> Outcome:
 
     Args:
         call: Code of a plugin.
-        limit_s: Seconds to wait.
+        limit_s: Seconds to wait; ``None`` waits for ever.
         name: Name of the thread, for debuggers.
     """
     outcome = Outcome()
@@ -76,7 +76,7 @@ def run_bounded(call: Callable[[], Any], limit_s: float, name: str) -> Outcome:
     if ended.wait(limit_s):
         outcome.seconds = time.perf_counter() - began
         return outcome
-    return Outcome(hangs=True, seconds=limit_s, trace=_where(thread))
+    return Outcome(hangs=True, seconds=time.perf_counter() - began, trace=_where(thread))
 
 
 def _where(thread: threading.Thread) -> str:
