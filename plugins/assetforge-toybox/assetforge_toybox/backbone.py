@@ -30,15 +30,15 @@ class Trunk(nn.Module):
     def __init__(self, widths: tuple[int, int, int]) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, 1, 1)
-        self.half = Residual(16, widths[0], 2)
-        self.quarter = Residual(widths[0], widths[1], 2)
-        self.eighth = Residual(widths[1], widths[2], 2)
+        self.to_half = Residual(16, widths[0], 2)
+        self.to_quarter = Residual(widths[0], widths[1], 2)
+        self.to_eighth = Residual(widths[1], widths[2], 2)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Map pictures (n, 3, 64, 64) from -1 to 1 to maps of 32, 16 and 8 pixels."""
-        half = self.half(nn.functional.silu(self.stem(x)))
-        quarter = self.quarter(half)
-        return half, quarter, self.eighth(quarter)
+        half = self.to_half(nn.functional.silu(self.stem(x)))
+        quarter = self.to_quarter(half)
+        return half, quarter, self.to_eighth(quarter)
 
 
 def picture_batch(pictures: list[np.ndarray]) -> torch.Tensor:

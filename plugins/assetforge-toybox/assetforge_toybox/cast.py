@@ -91,22 +91,22 @@ def brass_lamp(pen: Pen, pose: str) -> None:
 CAST: dict[str, Callable[[Pen, str], None]] = {"mara": mara, "ilse": ilse, "brass-lamp": brass_lamp}
 """What stands in a picture, by the asset's name."""
 
-WASH_PAPER: Colour = (236, 230, 214)
-WASH_INK: Colour = (30, 40, 66)
+WASH_PAPER: Colour = (247, 239, 217)
+WASH_INK: Colour = (26, 42, 92)
 
 
 def _wash_fill(colour: Colour, layer: Layer) -> Colour:
     """Turn any colour into one of a few dilutions of the same ink; what is behind is painted thinner."""
     level = (0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]) / 255
-    strength = round((1 - level) * 5) / 5 * (1.0 if layer == "subject" else 0.62)
+    strength = int((1 - level) * 5) / 5 * (1.0 if layer == "subject" else 0.55)
     return mix(WASH_PAPER, WASH_INK, min(1.0, 0.04 + strength))
 
 
 def _bleed(image: Image.Image) -> Image.Image:
     """Let the washes run into each other a little and keep the brush lines in them dark."""
-    soft = image.filter(ImageFilter.GaussianBlur(0.9 * SUPERSAMPLE))
+    soft = image.filter(ImageFilter.GaussianBlur(0.7 * SUPERSAMPLE))
     return Image.blend(soft, image.filter(ImageFilter.MinFilter(5)), 0.35)
 
 
-INK_WASH = Style("ink wash", _wash_fill, ink=WASH_INK, line={"subject": 1.8, "place": 0.0}, finish=_bleed)
+INK_WASH = Style("ink wash", _wash_fill, ink=WASH_INK, line={"subject": 1.2, "place": 0.0}, finish=_bleed)
 """The film's look: one ink, a few dilutions, a broad brush line, paper showing through."""

@@ -22,24 +22,22 @@ from assetforge_toybox.training.pictures import draw_pictures
 from assetforge_toybox.training.probe import train_probe
 from assetforge_toybox.training.reader import reader_accuracy, train_reader
 
-SCENES, DOODLES = 24_000, 4_000
-AUTOENCODER_STEPS = 6_000
+PICTURES = {"scenes": 24_000, "doodles": 4_000, "shots": 6_000}
+AUTOENCODER_STEPS, AUTOENCODER_BROAD_STEPS = 6_000, 2_000
 READER_STEPS = 1_500
-PROBE_STEPS = 3_000
+PROBE_STEPS = 1_000
 BASE_STEPS = 16_000
 STAGES = ("autoencoder", "reader", "probe", "base")
 
 
-def train_all(
-    out: Path, stages: tuple[str, ...], workers: int, autoencoder_steps: int, base_steps: int, compiled: bool
-) -> Path:
+def train_all(out: Path, stages: tuple[str, ...], workers: int, base_steps: int, compiled: bool) -> Path:
     """Run the stages in `out` and return the folder with what the package ships."""
     out.mkdir(parents=True, exist_ok=True)
     data = out / "data"
     data.mkdir(exist_ok=True)
-    pictures = draw_pictures(out, SCENES, DOODLES, workers)
+    pictures = draw_pictures(out, PICTURES, workers)
     if "autoencoder" in stages:
-        model = train_autoencoder(out / "autoencoder", pictures, autoencoder_steps)
+        model = train_autoencoder(out / "autoencoder", pictures, AUTOENCODER_STEPS, AUTOENCODER_BROAD_STEPS)
         model.save_pretrained(out / "vae")
         print(
             json.dumps(
@@ -70,14 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="which stages to run")
     parser.add_argument("--threads", type=int, default=1, help="threads to compute with")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw pictures")
-    parser.add_argument("--autoencoder-steps", type=int, default=AUTOENCODER_STEPS)
     parser.add_argument("--base-steps", type=int, default=BASE_STEPS)
     parser.add_argument("--compile", action="store_true", help="compile the base for speed (needs a C++ compiler)")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(chosen.threads)
-    data = train_all(
-        chosen.out, tuple(chosen.stages), chosen.workers, chosen.autoencoder_steps, chosen.base_steps, chosen.compile
-    )
+    data = train_all(chosen.out, tuple(chosen.stages), chosen.workers, chosen.base_steps, chosen.compile)
     print(json.dumps({"data": str(data)}))
     return 0
 

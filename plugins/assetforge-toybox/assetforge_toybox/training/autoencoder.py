@@ -16,9 +16,12 @@ from assetforge_toybox.models import new_autoencoder
 from assetforge_toybox.training.loop import Average, generator, held_rate, load_checkpoint, save_checkpoint
 from assetforge_toybox.world import draw_scene, sample_scene
 
-BATCH = 8
-DOODLES_PER_BATCH = 1
+MIX = {"scenes": 7, "doodles": 1}
+"""Pictures of each kind in a batch of the first part, which learns the world."""
+BROAD_MIX = {"scenes": 3, "doodles": 2, "shots": 3}
+"""The same in the second part, which learns what the world lacks: other colours, figures and styles."""
 PEAK_RATE = 1.2e-3
+BROAD_RATE = 8e-4
 KL_WEIGHT = 3e-5
 SAVE_EVERY = 250
 
@@ -45,7 +48,27 @@ def psnr(autoencoder: AutoencoderKL, pictures: np.ndarray) -> float:
     return -10 * math.log10(float(torch.cat(errors).mean()))
 
 
-def train_autoencoder(folder: Path, pictures: dict[str, np.ndarray], steps: int, seed: int = 0) -> AutoencoderKL:
+def _rate(step: int, steps: int, broad_steps: int) -> float:
+    """Return the learning rate: a plateau with a descent for the first part, a shorter descent for the second."""
+    if step < steps:
+        return held_rate(step, steps, PEAK_RATE, warmup=100, descent=0.5)
+    return held_rate(step - steps, broad_steps, BROAD_RATE, warmup=50, descent=0.7)
+
+
+def _batch(pictures: dict[str, np.ndarray], mix: dict[str, int], keyed: torch.Generator) -> torch.Tensor:
+    """Draw a batch of the given mix; channels of what is not of the world change places now and then."""
+    parts = []
+    for kind, count in mix.items():
+        chosen = pictures[kind][torch.randint(len(pictures[kind]), (count,), generator=keyed).numpy()]
+        if kind == "shots":
+            chosen = chosen[..., torch.randperm(3, generator=keyed).numpy()]
+        parts.append(chosen)
+    return to_tensor(np.concatenate(parts))
+
+
+def train_autoencoder(
+    folder: Path, pictures: dict[str, np.ndarray], steps: int, broad_steps: int, seed: int = 0
+) -> AutoencoderKL:
     """Train (or go on training) in `folder` and return the averaged model with its scaling factor set."""
     torch.manual_seed(seed)
     model = new_autoencoder()
@@ -54,13 +77,11 @@ def train_autoencoder(folder: Path, pictures: dict[str, np.ndarray], steps: int,
     first = load_checkpoint(folder, model, average, optimizer)
     unseen = new_pictures(100)
     began = time.monotonic()
-    for step in range(first, steps):
+    for step in range(first, steps + broad_steps):
         keyed = generator(seed, "autoencoder", step)
-        scenes = torch.randint(len(pictures["scenes"]), (BATCH - DOODLES_PER_BATCH,), generator=keyed).numpy()
-        doodles = torch.randint(len(pictures["doodles"]), (DOODLES_PER_BATCH,), generator=keyed).numpy()
-        x = to_tensor(np.concatenate([pictures["scenes"][scenes], pictures["doodles"][doodles]]))
+        x = _batch(pictures, MIX if step < steps else BROAD_MIX, keyed)
         for group in optimizer.param_groups:
-            group["lr"] = held_rate(step, steps, PEAK_RATE, warmup=100, descent=0.5)
+            group["lr"] = _rate(step, steps, broad_steps)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = model.encode(x).latent_dist
             latents = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=keyed)
@@ -72,23 +93,19 @@ def train_autoencoder(folder: Path, pictures: dict[str, np.ndarray], steps: int,
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(model, step)
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps + broad_steps:
             save_checkpoint(folder, step + 1, model, average, optimizer)
             held = new_autoencoder()
             average.load_into(held)
-            print(
-                json.dumps(
-                    {
-                        "stage": "autoencoder",
-                        "step": step + 1,
-                        "loss": round(loss.item(), 5),
-                        "kl": round(kl.item(), 3),
-                        "psnr_db": round(psnr(held.eval(), unseen), 2),
-                        "seconds": round(time.monotonic() - began),
-                    }
-                ),
-                flush=True,
-            )
+            report = {
+                "stage": "autoencoder",
+                "step": step + 1,
+                "loss": round(loss.item(), 5),
+                "psnr_db": round(psnr(held.eval(), unseen), 2),
+                "psnr_db_unknown": round(psnr(held, pictures["shots"][:100]), 2),
+                "seconds": round(time.monotonic() - began),
+            }
+            print(json.dumps(report), flush=True)
     average.load_into(model)
     return _scaled(model.eval(), pictures["scenes"][:1000])
 

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from assetforge_toybox.doodles import draw_doodle
+from assetforge_toybox.identities import draw_shot
 from assetforge_toybox.world import Scene, draw_scene, sample_scene
 
 CHUNK = 250
@@ -31,22 +32,30 @@ def _doodle_pixels(seeds: list[int]) -> np.ndarray:
     return np.stack([np.asarray(draw_doodle(seed)) for seed in seeds])
 
 
-def draw_pictures(folder: Path, scenes: int, doodles: int, workers: int) -> dict[str, np.ndarray]:
-    """Draw `scenes` training scenes and `doodles` doodles, or read them back if `folder` has them already.
+def _shot_pixels(seeds: list[int]) -> np.ndarray:
+    return np.stack([np.asarray(draw_shot(-1 - seed, -1 - seed, -1 - seed)) for seed in seeds])
 
-    Returns {"scenes": uint8 (n, 64, 64, 3), "doodles": uint8 (m, 64, 64, 3)}.
+
+def draw_pictures(folder: Path, counts: dict[str, int], workers: int) -> dict[str, np.ndarray]:
+    """Draw training pictures of each kind, or read them back if `folder` has them already.
+
+    `counts` says how many "scenes" (of the world), "doodles" (random shapes) and "shots" (figures and things that
+    nobody has named; none of them is a probe's training identity). Returns uint8 (count, 64, 64, 3) for each kind.
     """
-    path = folder / f"pictures-{scenes}-{doodles}.safetensors"
-    if path.is_file():
-        return load_file(path)
-    every = training_scenes(scenes)
+    scenes = training_scenes(counts["scenes"])
+    work = {
+        "scenes": (_scene_pixels, scenes),
+        "doodles": (_doodle_pixels, range(counts["doodles"])),
+        "shots": (_shot_pixels, range(counts["shots"])),
+    }
+    pictures = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        drawn = list(pool.map(_scene_pixels, [every[i : i + CHUNK] for i in range(0, scenes, CHUNK)]))
-        scribbled = list(
-            pool.map(_doodle_pixels, [list(range(i, min(i + CHUNK, doodles))) for i in range(0, doodles, CHUNK)])
-        )
-    pictures = {"scenes": np.concatenate(drawn), "doodles": np.concatenate(scribbled)}
-    temporary = path.with_suffix(".partial")
-    save_file(pictures, temporary)
-    temporary.replace(path)
+        for kind, (draw, items) in work.items():
+            path = folder / f"{kind}-{counts[kind]}.safetensors"
+            if not path.is_file():
+                chunks = [list(items[i : i + CHUNK]) for i in range(0, len(items), CHUNK)]
+                partial = path.with_suffix(".partial")
+                save_file({"pictures": np.concatenate(list(pool.map(draw, chunks)))}, partial)
+                partial.replace(path)
+            pictures[kind] = load_file(path)["pictures"]
     return pictures

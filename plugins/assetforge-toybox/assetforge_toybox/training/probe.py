@@ -21,12 +21,12 @@ from assetforge_toybox.probe import ProbeNetwork
 from assetforge_toybox.training.autoencoder import to_tensor
 from assetforge_toybox.training.loop import Average, generator, learning_rate, load_checkpoint, save_checkpoint
 
-EPISODES = 400
+EPISODES = 160
 IDENTITIES, SHOTS, STYLES = 12, 6, 6
 """An episode is one batch: this many identities, pictures of each, and styles among them."""
 TEMPERATURE = 0.1
 PEAK_RATE = 2e-3
-SAVE_EVERY = 500
+SAVE_EVERY = 250
 
 
 def _draw_episode(episode: int) -> np.ndarray:

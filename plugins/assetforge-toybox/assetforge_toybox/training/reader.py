@@ -22,7 +22,7 @@ from assetforge_toybox.world import Scene, draw_scene, paint, sample_scene
 BATCH = 48
 PEAK_RATE = 2e-3
 SCENES = 8000
-SAVE_EVERY = 500
+SAVE_EVERY = 250
 
 
 def _labelled(scenes: list[Scene]) -> dict[str, torch.Tensor]:
