@@ -95,6 +95,8 @@ def cut_short(data: bytes, kind: str) -> bool:
         return _boxes_cut_short(data)
     if kind == "PNG":
         return b"IEND" not in data[-_TAIL:]
+    if kind == "TIFF" and data[2:4] in (b"*\0", b"\0*"):
+        return int.from_bytes(data[4:8], "little" if data[:2] == b"II" else "big") + 2 > len(data)
     if kind == "JPEG" and data.endswith(b"\0" * 16):
         return b"\xff\xd9" not in data.rstrip(b"\0")[-_TAIL:]
     return False

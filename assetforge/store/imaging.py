@@ -130,7 +130,7 @@ def inspect_image(data: bytes, *, name: str, sha256: str = "") -> Inspected:
 
     Raises:
         ImageError: It is no picture that can become a reference; ``code`` is ``empty``, ``not-an-image``, ``no-reader``, ``truncated``, ``damaged``,
-            ``animated`` or ``too-large``.
+            ``unsupported``, ``animated`` or ``too-large``.
     """
     decoded = _decode(data, name, ANALYSIS_SIDE)
     small = to_srgb(shrink(decoded.picture, ANALYSIS_SIDE), decoded.profile, decoded.remaining)
@@ -226,6 +226,8 @@ def _decode(data: bytes, name: str, longest: int | None) -> _Decoded:
     except Image.DecompressionBombError as error:
         raise _too_large(name, str(error)) from error
     except UnidentifiedImageError as error:
+        if kind == "TIFF" and not cut_short(data, kind):
+            raise _unsupported(name, kind) from error
         raise _broken(data, name, kind, "its header cannot be read") from error
     except MemoryError as error:
         raise _too_large(name, "there is not enough memory for it") from error
@@ -309,6 +311,14 @@ def _broken(data: bytes, name: str, kind: str, reason: str) -> ImageError:
         f"{name} is a damaged {kind} picture{f' ({reason})' if reason else ''}.",
         code="damaged",
         hint="Open it in an image editor and save it again, or copy it again from where it came from.",
+    )
+
+
+def _unsupported(name: str, kind: str) -> ImageError:
+    return ImageError(
+        f"{name} is a {kind} picture with a pixel layout that cannot be read.",
+        code="unsupported",
+        hint="Save it with 8 or 16 bits per channel in an image editor, or as PNG, and add that.",
     )
 
 
