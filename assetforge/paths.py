@@ -20,7 +20,7 @@ def user_config_file() -> Path:
     import platformdirs
 
     home = _home()
-    return (home if home else Path(platformdirs.user_config_dir(_APP))) / "config.toml"
+    return (home or Path(platformdirs.user_config_dir(_APP))) / "config.toml"
 
 
 def user_data_dir() -> Path:

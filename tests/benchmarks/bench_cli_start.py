@@ -45,7 +45,18 @@ def main() -> int:
     for name, limit in LIMITS_MS.items():
         median = statistics.median(times[name])
         ok &= median <= limit
-        print(json.dumps({"name": f"cli-{name}", "figure": round(median, 1), "unit": "ms median", "limit": limit, "ok": median <= limit, "bare_interpreter_ms": round(bare, 1)}))
+        print(
+            json.dumps(
+                {
+                    "name": f"cli-{name}",
+                    "figure": round(median, 1),
+                    "unit": "ms median",
+                    "limit": limit,
+                    "ok": median <= limit,
+                    "bare_interpreter_ms": round(bare, 1),
+                }
+            )
+        )
     return 0 if ok else 1
 
 

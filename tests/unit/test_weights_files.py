@@ -15,7 +15,11 @@ from assetforge.store.weights import read_metadata, read_tensor_table, stamp, te
 @pytest.fixture
 def lora(tmp_path: Path) -> Path:
     path = tmp_path / "a[b]\n.safetensors"
-    save_file({"up": np.ones((4, 2), np.float32), "down": np.zeros((2, 4), np.float16)}, path, metadata={"ss_output_name": "mara-run1"})
+    save_file(
+        {"up": np.ones((4, 2), np.float32), "down": np.zeros((2, 4), np.float16)},
+        path,
+        metadata={"ss_output_name": "mara-run1"},
+    )
     return path
 
 
@@ -24,7 +28,9 @@ def test_stamp_changes_metadata_and_no_tensor(lora: Path, tmp_path: Path) -> Non
     stamp(lora, stamped, {"ss_output_name": "mara-v002", "note": "ünï [code]"})
     assert read_metadata(stamped) == {"ss_output_name": "mara-v002", "note": "ünï [code]"}
     assert tensor_hash(stamped) == tensor_hash(lora)
-    assert {name: tensor.tobytes() for name, tensor in load_file(stamped).items()} == {name: tensor.tobytes() for name, tensor in load_file(lora).items()}
+    assert {name: tensor.tobytes() for name, tensor in load_file(stamped).items()} == {
+        name: tensor.tobytes() for name, tensor in load_file(lora).items()
+    }
 
 
 def test_tensor_table_names_dtype_and_shape(lora: Path) -> None:
