@@ -59,8 +59,6 @@ def describe(facts: RunFacts, family: Family) -> dict[str, str]:
 
 def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
     params, payload = facts.params, facts.payload
-    items = facts.dataset.train_items()
-    folders = _folders(payload.asset, items)
     network_args = (
         {
             "conv_dim": str(params.conv_rank),
@@ -69,7 +67,6 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         if params.conv_rank
         else {}
     )
-    epochs = facts.epochs
     values: dict[str, object] = {
         "output_name": payload.output_name,
         "session_id": int(payload.recipe_key[:8] or "0", 16) if _is_hex(payload.recipe_key[:8]) else 0,
@@ -100,11 +97,8 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         "seed": facts.seed,
         "steps": facts.steps,
         "max_train_steps": facts.steps,
-        "epoch": epochs,
-        "num_epochs": epochs,
-        "num_train_images": sum(item.repeats for item in items),
-        "num_reg_images": 0,
-        "num_batches_per_epoch": max(1, -(-sum(item.repeats for item in items) // params.batch_size)),
+        "epoch": facts.epochs,
+        "num_epochs": facts.epochs,
         "batch_size_per_device": params.batch_size,
         "total_batch_size": params.batch_size,
         "min_snr_gamma": params.min_snr_gamma or None,
@@ -115,6 +109,19 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         "caption_dropout_rate": params.caption_dropout,
         "flip_aug": params.flip,
         "cache_latents": True,
+    }
+    values.update(_kohya_data(facts))
+    return {f"ss_{name}": str(value) for name, value in values.items()}
+
+
+def _kohya_data(facts: RunFacts) -> dict[str, object]:
+    items = facts.dataset.train_items()
+    folders = _folders(facts.payload.asset, items)
+    views = sum(item.repeats for item in items)
+    return {
+        "num_train_images": views,
+        "num_reg_images": 0,
+        "num_batches_per_epoch": -(-views // facts.params.batch_size),
         "resolution": (facts.side, facts.side),
         "enable_bucket": False,
         "datasets": json.dumps([_dataset(facts, folders)]),
@@ -125,7 +132,6 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         "reg_dataset_dirs": json.dumps({}),
         "bucket_info": json.dumps(_buckets(facts.side, items)),
     }
-    return {f"ss_{name}": str(value) for name, value in values.items()}
 
 
 def _is_hex(text: str) -> bool:

@@ -82,14 +82,22 @@ class LoraTrainer:
 
         Raises:
             Stopped: Somebody asked to stop; a checkpoint is committed.
-            JobError: The loss or a gradient is not a number, or an export does not give back what was trained.
+            JobError: The loss or a gradient is not a number, memory ran out, or an export does not give back what was
+                trained.
             UsageError: The recipe cannot be trained on this base, dataset or machine.
         """
         clock = _Clock(started=time.time())
-        run = prepare(context)
-        done = self._restore(context, run.loop, clock)
-        self._train(context, run, clock, done)
-        return self._finish(context, run, clock)
+        try:
+            run = prepare(context)
+            done = self._restore(context, run.loop, clock)
+            self._train(context, run, clock, done)
+            return self._finish(context, run, clock)
+        except torch.OutOfMemoryError as error:
+            raise JobError(
+                f"The device {context.device} ran out of memory: {str(error).splitlines()[0]}",
+                hint="Lower batch_size or resolution, or set gradient_checkpointing; the run resumes from its checkpoint "
+                "only with the settings it began with.",
+            ) from error
 
     def _restore(self, context: TrainContext, loop: TrainingLoop, clock: _Clock) -> int:
         checkpoint = context.latest_checkpoint()
@@ -224,6 +232,12 @@ def prepare(context: TrainContext) -> Preparation:
     if machine.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     context.log(f"Training on {machine.device} in {machine.precision}.")
+    untriggered = [item for item in items if payload.trigger and payload.trigger.lower() not in item.caption.lower()]
+    if untriggered:
+        context.log(
+            f"{len(untriggered)} of {len(items)} captions do not say the trigger word {payload.trigger}, "
+            f"such as that of {Path(untriggered[0].file).name}: {untriggered[0].caption[:80]!r}"
+        )
     base = context.base_path(payload.base)
     family = family_class(payload.base.family).open(base)
     side = params.resolution or payload.base.resolution

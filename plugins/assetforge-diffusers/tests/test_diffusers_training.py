@@ -19,7 +19,7 @@ from assetforge_diffusers.families.sd15 import StableDiffusion15, snr_weights
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.schedule import learning_rate_factor, total_steps
-from assetforge_diffusers.trainer import LoraTrainer
+from assetforge_diffusers.trainer import LoraTrainer, prepare
 from diffusers_world import FolderContext, fresh_workdir, items_of, tiny_base
 
 TINY = {"rank": 4, "alpha": 3.0, "steps": 7, "batch_size": 2, "learning_rate": 1e-2, "checkpoint_every": 3}
@@ -104,7 +104,7 @@ torch.set_num_threads(1)
 from pathlib import Path
 from diffusers_world import FolderContext
 from assetforge_diffusers.params import LoraTrainerParams
-from assetforge_diffusers.trainer import LoraTrainer
+from assetforge_diffusers.trainer import LoraTrainer, prepare
 class Loud(FolderContext):
     def progress(self, step, total, **figures):
         print(step, flush=True)
@@ -259,6 +259,25 @@ def test_what_cannot_be_trained_is_refused_in_words(workdir: Path, base_folder: 
     refuse("not a pipeline folder", base=tmp_path)
 
 
+def test_running_out_of_memory_is_said_with_what_to_change(
+    workdir: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args):
+        raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+
+    monkeypatch.setattr(StableDiffusion15, "loss", full)
+    with pytest.raises(JobError, match="ran out of memory: tried to allocate 9 GiB") as caught:
+        LoraTrainer().train(FolderContext(workdir, base_folder, LoraTrainerParams(**TINY)))
+    assert "batch_size" in caught.value.hint
+
+
+def test_captions_without_the_trigger_word_are_mentioned(workdir: Path, base_folder: Path) -> None:
+    context = FolderContext(workdir, base_folder, LoraTrainerParams(**TINY))
+    context.payload = context.payload.model_copy(update={"trigger": "mara"})
+    prepare(context)
+    assert any("5 of 5 captions do not say the trigger word mara" in message for message in context.messages)
+
+
 def test_length_follows_from_views() -> None:
     params = LoraTrainerParams(views=100, batch_size=4)
     assert total_steps(params, 12) == 300
@@ -300,8 +319,6 @@ def test_min_snr_weights_in_both_forms() -> None:
 
 def test_a_step_never_waits_for_the_device(workdir: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading a value from a tensor is what makes a GPU wait; a step reads none."""
-    from assetforge_diffusers.trainer import prepare
-
     loop: TrainingLoop = prepare(FolderContext(workdir, base_folder, LoraTrainerParams(**RICH))).loop
     loop._window = 3
     loop._figures = torch.zeros((3, 2))
