@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.training_utils import compute_snr
 from safetensors.torch import load_file
 
 from assetforge.api.context import Stopped
 from assetforge.errors import AssetForgeError, JobError, UsageError
-from assetforge_diffusers.draws import Shuffle
+from assetforge_diffusers.draws import Shuffle, draw
 from assetforge_diffusers.families.sd15 import StableDiffusion15, snr_weights
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.params import LoraTrainerParams
@@ -102,6 +104,8 @@ sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.training_utils import compute_snr
 from diffusers_world import FolderContext
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.trainer import LoraTrainer, prepare
@@ -315,6 +319,30 @@ def test_min_snr_weights_in_both_forms() -> None:
         snr_weights(alphas, "v_prediction", 5.0), snr.clamp(max=5) / (snr + 1), rtol=1e-4, atol=1e-7
     )
     assert snr_weights(alphas, "epsilon", 0.0).tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_the_loss_is_that_of_the_reference_scripts(prediction: str, tmp_path: Path) -> None:
+    """Noise, target and weight as diffusers' training examples compute them, from its own scheduler and helpers."""
+    family = StableDiffusion15.open(tiny_base(tmp_path / prediction, prediction=prediction))
+    scheduler = family.pipeline.scheduler
+    draws = draw(torch.Generator().manual_seed(1), (4, 4, 16, 16), torch.device("cpu"))
+    moments = torch.randn((4, 8, 16, 16), generator=torch.Generator().manual_seed(2))
+    hidden = torch.randn((4, 24, 16), generator=torch.Generator().manual_seed(3))
+    latents = family.latents(moments, draws.encoding)
+    posterior = DiagonalGaussianDistribution(moments)
+    torch.testing.assert_close(latents, (posterior.mean + posterior.std * draws.encoding) * 0.18215)
+    timesteps = (draws.time * 1000).long()
+    noise = draws.noise + 0.1 * draws.offset
+    noisy = scheduler.add_noise(latents, noise, timesteps)
+    target = noise if prediction == "epsilon" else scheduler.get_velocity(latents, noise, timesteps)
+    snr = compute_snr(scheduler, timesteps)
+    weight = snr.clamp(max=5.0) / (snr if prediction == "epsilon" else snr + 1)
+    with torch.no_grad():
+        predicted = family.denoiser(noisy, timesteps, encoder_hidden_states=hidden).sample
+        expected = (predicted - target).square().mean(dim=(1, 2, 3)) * weight
+        ours = family.loss(latents, {"hidden": hidden}, draws, 0.1, 5.0)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_never_waits_for_the_device(workdir: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
