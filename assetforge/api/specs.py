@@ -127,6 +127,7 @@ class MetricSpec(LoadableSpec):
         kind: ``embedding`` turns a picture into a vector, ``pair`` compares two pictures, ``single`` looks at one.
         direction: Whether a higher or a lower value is better.
         gates: It may pass or fail a version; pixel metrics only flag.
+        bases: Names of the base models whose pictures it can read; empty means all.
         licence: Licence of the weights, when it has any.
     """
 
@@ -134,6 +135,7 @@ class MetricSpec(LoadableSpec):
     asset_types: tuple[str, ...] = ()
     direction: Literal["higher", "lower"] = "higher"
     gates: bool = False
+    bases: tuple[str, ...] = ()
     licence: str = ""
 
 

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 
 from assetforge.api.events import ComparisonReady
 from assetforge.api.job import Cell, EngineRef, JobSpec, Resources, Result, ScoreImage, ScorePayload
-from assetforge.db.models import Alias, Asset, Version
+from assetforge.db.models import Alias, Asset, BaseModelRecord, Version
 from assetforge.db.models_jobs import Comparison, Engine, Evaluation, Job, Suite
 from assetforge.domain.bundle import BundlePlan, InputFile
 from assetforge.domain.canonical import canonical_json, digest
@@ -40,6 +40,7 @@ from assetforge.services.comparison_plan import (
     chosen_metrics,
     held_out_references,
     metric_plan,
+    metrics_for_base,
     primary_metric,
 )
 from assetforge.services.comparison_records import (
@@ -124,6 +125,9 @@ def request_comparison(
         priority=priority,
         fresh=fresh,
     )
+    with project.read() as session:
+        evaluation = session.get_one(Evaluation, renders.evaluations[0].id)
+        chosen = metrics_for_base(chosen, session.get_one(BaseModelRecord, evaluation.base_model_id).name)
     plan = {"metrics": chosen, "references": _references_json(references), "executor": where, "device": device}
     with project.write() as session:
         row = _comparison_row(session, asset, version, baseline, renders, plan)

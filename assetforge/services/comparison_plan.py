@@ -13,7 +13,7 @@ from assetforge.domain.names import dataset_address
 from assetforge.errors import UsageError
 from assetforge.extension.registry import Registered, get_registry
 
-__all__ = ["HeldOut", "chosen_metrics", "held_out_references", "metric_plan", "primary_metric"]
+__all__ = ["HeldOut", "chosen_metrics", "held_out_references", "metric_plan", "metrics_for_base", "primary_metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +88,14 @@ def _as_json(entry: Registered[MetricSpec]) -> dict[str, Any]:
         "kind": spec.kind,
         "direction": spec.direction,
         "gates": spec.gates,
+        "bases": list(spec.bases),
         "made_for_type": bool(spec.asset_types),
     }
+
+
+def metrics_for_base(metrics: Sequence[dict[str, Any]], base: str) -> list[dict[str, Any]]:
+    """The metrics of a plan that can read pictures of this base model."""
+    return [metric for metric in metrics if not metric["bases"] or base in metric["bases"]]
 
 
 def primary_metric(metrics: Sequence[dict[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from assetforge.store.thumbs import ThumbStore
 
 __all__ = ["IntakePool", "usable_cores"]
 
-_CHUNK = 8
+_CHUNK = 16
 _WINDOW = 3
 _SMALL_FILES = 16
 _SMALL_BYTES = 64 << 20
@@ -56,7 +56,7 @@ class IntakePool:
         blobs: Where bytes go.
         thumbs: Where thumbnails go.
         known: Hashes that need not be decoded again.
-        workers: Processes; 0 chooses: none for a small batch, else one a core.
+        workers: Processes; 0 chooses: none for a small batch, else one a core and one more.
     """
 
     def __init__(self, blobs: BlobStore, thumbs: ThumbStore, known: Collection[str], *, workers: int = 0) -> None:
@@ -71,7 +71,8 @@ class IntakePool:
                 yield take_in(chunk, self._stores.blobs, self._stores.thumbs, self._stores.known)
             return
         waiting = deque(chunks)
-        workers = min(self._workers or usable_cores(), len(chunks))
+        # One more than there are cores: while one waits for the disk, another decodes.
+        workers = min(self._workers or usable_cores() + 1, len(chunks))
         while waiting:
             yield from self._run_until_broken(waiting, workers)
 

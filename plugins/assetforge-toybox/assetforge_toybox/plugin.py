@@ -40,6 +40,7 @@ def register_metrics() -> Sequence[MetricSpec]:
             kind="embedding",
             asset_types=("character", "prop"),
             gates=True,
+            bases=(BASE,),
             licence="Apache-2.0",
         ),
         MetricSpec(
@@ -50,6 +51,7 @@ def register_metrics() -> Sequence[MetricSpec]:
             kind="embedding",
             asset_types=("style",),
             gates=True,
+            bases=(BASE,),
             licence="Apache-2.0",
         ),
     ]

@@ -77,6 +77,15 @@ def registry(monkeypatch):
                 kind="embedding",
                 asset_types=("character",),
                 gates=True,
+                bases=("tiny",),
+                load="review_plugin:Probe",
+            ),
+            MetricSpec(
+                name="other-base",
+                title="Reads pictures of another base only",
+                kind="embedding",
+                gates=True,
+                bases=("huge",),
                 load="review_plugin:Probe",
             ),
             MetricSpec(
