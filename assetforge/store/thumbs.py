@@ -33,8 +33,11 @@ class ThumbStore:
         """
         target = self.path(sha256)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+            try:
+                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+            except FileNotFoundError:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
