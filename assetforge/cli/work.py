@@ -34,8 +34,12 @@ def work(
             executors=Executors(slots=slots),
             say=lambda text: say(f"{time.strftime('%H:%M:%S')} {text}"),
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: supervisor.stop())
+        signals = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, lambda *_: supervisor.stop()) for number in signals]
         if not until_idle and sys.stderr.isatty():
             say(f"Working on {project.name}. Ctrl+C ends this; running jobs go on.")
-        supervisor.run(until_idle=until_idle)
+        try:
+            supervisor.run(until_idle=until_idle)
+        finally:
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)
