@@ -16,11 +16,13 @@ class GlobalOptions:
         project: Name or folder of the film; empty finds it.
         json: One JSON document on stdout.
         quiet: No progress on stderr.
+        answered: The one document of ``--json`` is printed already.
     """
 
     project: str = ""
     json: bool = False
     quiet: bool = False
+    answered: bool = False
 
 
 _current = GlobalOptions()
@@ -56,5 +58,5 @@ def take_global_options(arguments: Sequence[str]) -> list[str]:
             options.quiet = True
         else:
             rest.append(word)
-    _current.project, _current.json, _current.quiet = options.project, options.json, options.quiet
+    _current.project, _current.json, _current.quiet, _current.answered = options.project, options.json, options.quiet, False
     return rest

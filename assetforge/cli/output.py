@@ -38,6 +38,7 @@ def emit(name: str, data: Mapping[str, Any], text: Callable[[], None]) -> None:
         text: Prints the same for people, with :func:`table`, :func:`facts` or :func:`plain`.
     """
     if current_options().json:
+        current_options().answered = True
         document = {"schema": f"assetforge/{name}/1", **data}
         sys.stdout.write(
             json.dumps(document, default=_jsonable, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
@@ -165,8 +166,8 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def report_error(error: AssetForgeError) -> None:
-    """Say what went wrong: on stderr for people, and with ``--json`` as a document on stdout."""
-    if current_options().json:
+    """Say what went wrong: on stderr for people, and with ``--json`` as the document on stdout unless the command has printed its own."""
+    if current_options().json and not current_options().answered:
         sys.stdout.write(
             json.dumps(
                 {

@@ -64,3 +64,17 @@ def test_project_list_does_not_import_torch_or_the_database_layer() -> None:
     result = run(code=code)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["schema"] == "assetforge/project-list/1"
+
+
+def test_a_command_that_answers_and_fails_prints_one_document(capsys) -> None:
+    from assetforge.cli import output
+    from assetforge.cli.global_options import take_global_options
+    from assetforge.errors import JobError
+
+    take_global_options(["--json"])
+    output.emit("train", {"state": "failed"}, lambda: None)
+    output.report_error(JobError("The run failed."))
+    out, err = capsys.readouterr()
+    assert json.loads(out)["state"] == "failed"
+    assert "The run failed." in err
+    take_global_options([])
