@@ -112,7 +112,7 @@ def main() -> int:
         os.environ["ASSETFORGE_HOME"] = str(root / "home")
         if dvc:
             prepare_dvc(dvc, root / "dvc")
-        times: dict[str, list[float]] = {"ours": [], "ours_process": [], "dvc": [], "dvc_start": []}
+        times: dict[str, list[float]] = {"ours": [], "ours_cpu": [], "ours_process": [], "dvc": [], "dvc_start": []}
         with create_project("film", folder=root / "film") as project:
             fill(project)
             start = time.perf_counter()
@@ -120,9 +120,10 @@ def main() -> int:
             first = time.perf_counter() - start
             for number in range(ROUNDS):
                 change(project, number)
-                start = time.perf_counter()
+                start, busy = time.perf_counter(), time.process_time()
                 frozen = freeze(project, "mara")
                 times["ours"].append(time.perf_counter() - start)
+                times["ours_cpu"].append(time.process_time() - busy)
                 assert frozen.is_new
                 changes = diff(project, "mara")[2]
                 assert len(changes.recaptioned) == 5
@@ -142,6 +143,7 @@ def main() -> int:
         "limit": LIMIT_S,
         "ok": ok,
         "fastest_s": round(min(times["ours"]), 4),
+        "cpu_s": median["ours_cpu"],
         "first_freeze_s": round(first, 4),
         "whole_process_s": median["ours_process"],
         "dvc_add_s": median.get("dvc"),
