@@ -96,7 +96,12 @@ def test_a_result_becomes_one_version_however_often_it_is_registered(film, tmp_p
     training.register_result(film, request.job, result, tmp_path)
     with film.read() as session:
         version = session.exec(select(Version)).one()
-    assert (version.number, version.stage, version.step, version.tensor_hash) == (1, "candidate", 300, result.weights[0].tensor_hash)
+    assert (version.number, version.stage, version.step, version.tensor_hash) == (
+        1,
+        "candidate",
+        300,
+        result.weights[0].tensor_hash,
+    )
     stored = film.blobs.path(version.weights)
     assert read_metadata(stored) == {"ss_output_name": "coat-v001", "assetforge.version": "coat/v1"}
     assert tensor_hash(stored) == version.tensor_hash
