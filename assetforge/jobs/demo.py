@@ -5,7 +5,7 @@ Every step is one that a user would take, through the same services; repeating t
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from assetforge.services.projects import Project, create_project, open_project
 from assetforge.services.releases import approve, publish
 from assetforge.services.report import write_report
 from assetforge.services.training import request_training
-from assetforge.services.versions import list_versions
+from assetforge.services.versions import list_versions, resolve_version
 
 __all__ = ["DemoListener", "DemoOutcome", "run_demo"]
 
@@ -90,25 +90,32 @@ class _Demo:
         self.lead = film.assets[0]
 
     def run(self) -> None:
+        """The lead goes ahead, so that its second version trains while the others' first ones do: the machine is never idle."""
+        lead, others = self.lead, self.film.assets[1:]
         with self._stage("references", f"{len(self.film.assets)} assets and their first references"):
             for asset in self.film.assets:
                 self._add_asset(asset)
                 self._references(asset, 0)
-        with self._stage("training", "Training a LoRA for each asset, on a real (tiny) diffusion model"):
-            self._wait([job for asset in self.film.assets if (job := self._train(asset)) is not None], "training")
-            self._approve(f"{self.lead.name}/v1", "the first version that looks like her")
-        with self._stage("second version", f"New references of {self.lead.name} arrive; version 2 is trained"):
-            self._references(self.lead, 1)
-            self._wait([job for job in (self._train(self.lead),) if job is not None], "training")
+        with self._stage("training", "Training LoRAs on a real (tiny) diffusion model"):
+            first = self._train(lead, priority=2)
+            waiting = {asset.name: self._train(asset) for asset in others}
+            self._wait([first], f"{lead.name}/v1")
+            self._approve(f"{lead.name}/v1", "the first version that looks like her")
+        with self._stage(
+            "second version", f"New references of {lead.name} arrive; version 2 is trained, and the others go on"
+        ):
+            self._references(lead, 1)
+            second = self._train(lead, priority=1)
+            comparisons = [self._compare_when_trained(name, job) for name, job in waiting.items()]
+            self._wait([second], f"{lead.name}/v2")
         with self._stage(
             "comparison", "Rendering every version with the same prompts and seeds, beside the bare base model"
         ):
-            lead = request_comparison(self.project, f"{self.lead.name}/v2", f"{self.lead.name}@approved")
-            others = [request_comparison(self.project, f"{asset.name}/v1") for asset in self.film.assets[1:]]
-            self._finish([lead, *others])
-        with self._stage("approval", f"{self.lead.name}/v2 is approved and published"):
-            self._approve(f"{self.lead.name}/v2", "new places and poses hold; the likeness does too")
-            self.outcome.published.append(str(publish(self.project, f"{self.lead.name}@approved").path))
+            comparisons.insert(0, request_comparison(self.project, f"{lead.name}/v2", f"{lead.name}/v1", priority=1))
+            self._finish(comparisons)
+        with self._stage("approval", f"{lead.name}/v2 is approved and published"):
+            self._approve(f"{lead.name}/v2", "new places and poses hold; the likeness does too")
+            self.outcome.published.append(str(publish(self.project, f"{lead.name}@approved").path))
 
     @contextmanager
     def _stage(self, name: str, sentence: str) -> Iterator[None]:
@@ -137,12 +144,18 @@ class _Demo:
         frozen = freeze(self.project, asset.name, note=f"batch {batch + 1}", held_out=asset.held_out or None)
         self.outcome.datasets.append(frozen.address)
 
-    def _train(self, asset: DemoAsset) -> int | None:
-        request = request_training(self.project, asset.name, cause="demo")
+    def _train(self, asset: DemoAsset, priority: int = 0) -> int | None:
+        request = request_training(self.project, asset.name, cause="demo", priority=priority)
         self.outcome.runs.append(request.run)
         return request.job
 
-    def _wait(self, jobs: list[int], what: str) -> None:
+    def _compare_when_trained(self, name: str, job: int | None) -> ComparisonInfo:
+        self._wait([job], f"{name}/v1")
+        return request_comparison(self.project, f"{name}/v1")
+
+    def _wait(self, wanted: Sequence[int | None], what: str) -> None:
+        """Follow jobs to their end; what was reused has no job."""
+        jobs = [job for job in wanted if job is not None]
         shares = dict.fromkeys(jobs, 0.0)
         for job in jobs:
 
@@ -163,7 +176,7 @@ class _Demo:
         for info in comparisons:
             current = get_comparison(self.project, info.id)
             while current.jobs:
-                self._wait(list(current.jobs), f"comparing {current.version}")
+                self._wait(current.jobs, f"comparing {current.version}")
                 current = get_comparison(self.project, info.id)
             if current.state != "succeeded":
                 raise JobError(
@@ -173,7 +186,8 @@ class _Demo:
             self.outcome.reports.append(str(write_report(self.project, info.id)))
 
     def _approve(self, address: str, why: str) -> None:
-        approve(self.project, address, why=why)
+        if resolve_version(self.project, address).stage != "approved":
+            approve(self.project, address, why=why)
         self.outcome.approved.append(address)
 
 

@@ -17,7 +17,7 @@ from assetforge.store.thumbs import ThumbStore
 
 __all__ = ["IntakePool", "usable_cores"]
 
-_CHUNK = 16
+_CHUNK = 48
 _WINDOW = 3
 _SMALL_FILES = 16
 _SMALL_BYTES = 64 << 20

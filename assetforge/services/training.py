@@ -42,6 +42,9 @@ from assetforge.store.weights import read_tensor_table, stamp
 
 __all__ = ["TrainingRequest", "close_job", "plan_job", "register_result", "request_training"]
 
+_ATTEMPTS = 8
+"""How often a run that can resume is started again after it was killed; each time it loses only what came after its last checkpoint."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRequest:
@@ -131,7 +134,7 @@ def request_training(
             executor=where,
             priority=priority,
             dedupe_key=f"train:{key}:{run.id}",
-            max_attempts=5 if chosen.trainer.spec.resumable else 1,
+            max_attempts=_ATTEMPTS if chosen.trainer.spec.resumable else 1,
         )
         activity.record(
             session,
