@@ -58,5 +58,10 @@ def take_global_options(arguments: Sequence[str]) -> list[str]:
             options.quiet = True
         else:
             rest.append(word)
-    _current.project, _current.json, _current.quiet, _current.answered = options.project, options.json, options.quiet, False
+    _current.project, _current.json, _current.quiet, _current.answered = (
+        options.project,
+        options.json,
+        options.quiet,
+        False,
+    )
     return rest
