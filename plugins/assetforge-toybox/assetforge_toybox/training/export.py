@@ -40,6 +40,10 @@ def export_pipeline(
     )
     pipeline.save_pretrained(partial, safe_serialization=True)
     write_vocabulary(partial / "tokenizer")
+    for config in partial.glob("*/config.json"):
+        # Where a part was loaded from is nobody's business, and would make the folder differ from machine to machine.
+        kept = {key: value for key, value in json.loads(config.read_text()).items() if key != "_name_or_path"}
+        config.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
     (partial / "training.json").write_text(json.dumps({"unet_steps": step}) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
