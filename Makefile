@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/assetforge demo
 
 test: install
-	$(BIN)/python -m pytest -q -m "not slow and not bench"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not bench"
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m "slow"
