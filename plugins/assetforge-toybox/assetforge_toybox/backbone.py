@@ -45,7 +45,7 @@ def picture_batch(pictures: list[np.ndarray]) -> torch.Tensor:
     """Turn uint8 pictures (h, w, 3) of any sizes into one tensor (n, 3, 64, 64) from -1 to 1, by area averaging."""
     rows = []
     for picture in pictures:
-        x = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float()[None] / 127.5 - 1.0
+        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()[None] / 127.5 - 1.0
         if x.shape[-2:] != (64, 64):
             x = nn.functional.interpolate(x, (64, 64), mode="area")
         rows.append(x)

@@ -89,7 +89,7 @@ _BATCHES = {
     2: _Batch(("snow", "city", "desert"), ("poster", "comic", "night"), ("waving", "walking"), ("lit", "dark"), 8),
 }
 
-_HEIGHTS = {"character": 1.28, "prop": 0.92}
+_HEIGHTS = {"character": 1.45, "prop": 1.2}
 """How much taller or smaller than the world's subjects an asset stands."""
 
 

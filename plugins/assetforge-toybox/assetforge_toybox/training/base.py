@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from assetforge_toybox.models import TEXT_LENGTH, new_scheduler, new_text_encoder, new_unet
+from assetforge_toybox.models import TEXT_LENGTH, early_scheduler, new_scheduler, new_text_encoder, new_unet
 from assetforge_toybox.training.autoencoder import to_tensor
 from assetforge_toybox.training.export import export_pipeline
 from assetforge_toybox.training.loop import Average, generator, held_rate, load_checkpoint, save_checkpoint
@@ -23,11 +23,18 @@ from assetforge_toybox.vocabulary import write_vocabulary
 from assetforge_toybox.world import Scene, caption
 
 BATCH = 16
+TIMESTEPS = 1000
 PEAK_RATE = 6e-4
 WARMUP = 500
+AVERAGE = 0.999
 CAPTION_DROPOUT = 0.1
 SNR_CAP = 5.0
+EARLY_STEPS = 6_000
+"""Steps with the usual schedule and noise prediction; the rest predicts velocity under a schedule that ends in noise."""
 SAVE_EVERY = 1000
+LAYOUT_STEPS = 9_000
+"""From this step on, half of each batch is drawn from the noisiest part of the schedule, where positions are decided."""
+LAYOUT_FROM = 650
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,14 @@ def encode_pictures(folder: Path, autoencoder: AutoencoderKL, pictures: np.ndarr
     return Latents(tensors["mean"], tensors["std"])
 
 
+def draw_timesteps(step: int, keyed: torch.Generator) -> torch.Tensor:
+    """Draw the noise levels of one batch, (16,) from 0 to 999."""
+    timesteps = torch.randint(TIMESTEPS, (BATCH,), generator=keyed)
+    if step >= LAYOUT_STEPS:
+        timesteps[: BATCH // 2] = torch.randint(LAYOUT_FROM, TIMESTEPS, (BATCH // 2,), generator=keyed)
+    return timesteps
+
+
 def batch_captions(scenes: list[Scene], seed: int, step: int) -> list[str]:
     """Word the captions of one batch; one in ten is empty, which is what classifier-free guidance learns from."""
     rng = random.Random(f"{seed}/captions/{step}")
@@ -88,9 +103,18 @@ def batch_captions(scenes: list[Scene], seed: int, step: int) -> list[str]:
 
 
 def weighted_loss(
-    predicted: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, scheduler: DDIMScheduler
+    predicted: torch.Tensor,
+    clean: torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+    scheduler: DDIMScheduler,
 ) -> torch.Tensor:
-    """Return the noise error weighted by min(SNR, 5) / SNR (Hang et al. 2023, arXiv:2303.09556)."""
+    """Return the error of the predicted velocity, or that of the noise weighted by min(SNR, 5) / SNR.
+
+    The weight is that of Hang et al. 2023, arXiv:2303.09556; velocity is that of Salimans and Ho 2022, arXiv:2202.00512.
+    """
+    if scheduler.config.prediction_type == "v_prediction":
+        return (predicted.float() - scheduler.get_velocity(clean, noise, timesteps)).pow(2).mean()
     alphas = scheduler.alphas_cumprod[timesteps]
     snr = alphas / (1 - alphas)
     weight = snr.clamp(max=SNR_CAP) / snr
@@ -110,32 +134,39 @@ def train_base(
     model = TextAndUNet(len(tokenizer), tokenizer.eos_token_id)
     latents = encode_pictures(folder, autoencoder, pictures)
     scenes = training_scenes(len(pictures))
-    scheduler = new_scheduler()
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    average = Average(model, 0.9995)
+    average = Average(model, AVERAGE)
     first = load_checkpoint(folder, model, average, optimizer)
     forward = torch.compile(model) if compiled else model
+    schedulers = (early_scheduler(), new_scheduler())
     began, losses = time.monotonic(), []
     for step in range(first, steps):
         keyed = generator(seed, "base", step)
+        early = step < EARLY_STEPS
+        scheduler = schedulers[0] if early else schedulers[1]
+        part_step = step if early else step - EARLY_STEPS
+        if step == EARLY_STEPS:
+            average = Average(model, AVERAGE)
         chosen = torch.randint(len(scenes), (BATCH,), generator=keyed)
         clean = latents.sample(chosen, keyed)
         noise = torch.randn(clean.shape, generator=keyed)
-        timesteps = torch.randint(scheduler.config.num_train_timesteps, (BATCH,), generator=keyed)
+        timesteps = draw_timesteps(step, keyed)
         texts = batch_captions([scenes[i] for i in chosen.tolist()], seed, step)
         tokens = tokenizer(
             texts, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
         for group in optimizer.param_groups:
-            group["lr"] = held_rate(step, steps, PEAK_RATE, WARMUP)
+            group["lr"] = held_rate(step, steps, PEAK_RATE, WARMUP) * (
+                1.0 if early else min(1.0, (part_step + 1) / 200)
+            )
         loss = weighted_loss(
-            forward(scheduler.add_noise(clean, noise, timesteps), timesteps, tokens), noise, timesteps, scheduler
+            forward(scheduler.add_noise(clean, noise, timesteps), timesteps, tokens), clean, noise, timesteps, scheduler
         )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        average.update(model, step)
+        average.update(model, part_step)
         losses.append(loss.item())
         if (step + 1) % 100 == 0:
             print(
