@@ -77,7 +77,8 @@ def test_five_kills_and_the_same_bits(command, make_png, tmp_path) -> None:
     attempts = {attempt for attempt, _ in steps_of(workdir)}
     assert attempts == set(range(1, KILLS + 2)), f"seed {seed}"
     hashes = [
-        finished(command("version", "show", address))["version"]["tensor_hash"] for address in ("look/v1", "look/v2")
+        finished(command("version", "show", address))["version"]["version"]["tensor_hash"]
+        for address in ("look/v1", "look/v2")
     ]
     assert result["versions"] == ["look/v2"]
     assert hashes[0] == hashes[1], f"seed {seed}: {hashes}"
