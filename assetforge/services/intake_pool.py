@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -112,15 +113,21 @@ class IntakePool:
 
     @contextmanager
     def _executor(self, workers: int) -> Iterator[ProcessPoolExecutor]:
-        # Forking a process that has threads (the TUI has) is unsafe; a server that forks early is not, and costs less than fresh interpreters.
-        method = "spawn" if sys.platform == "win32" else "forkserver"
-        context = multiprocessing.get_context(method)
-        context.set_forkserver_preload(["assetforge.services.intake_pool"])
+        context = multiprocessing.get_context(_start_method())
+        if context.get_start_method() == "forkserver":
+            context.set_forkserver_preload(["assetforge.services.intake_pool"])
         executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(self._stores,))
         try:
             yield executor
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_method() -> str:
+    """Forking at once costs nothing, and is safe only while there is one thread (a command; not the TUI). Otherwise a server forks that was started early."""
+    if sys.platform == "linux" and threading.active_count() == 1:
+        return "fork"
+    return "spawn" if sys.platform == "win32" else "forkserver"
 
 
 def _is_small(files: Sequence[Path]) -> bool:
