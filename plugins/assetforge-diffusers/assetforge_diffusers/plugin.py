@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from assetforge.api import hookimpl
-from assetforge.api.specs import RecipeSpec, RendererSpec, TrainerSpec
+from assetforge.api.specs import RecipeSpec, RendererSpec, SuiteSpec, TrainerSpec
 from assetforge_diffusers.params import LoraTrainerParams, RendererParams
 from assetforge_diffusers.recipes import RECIPES
+from assetforge_diffusers.suites import SUITES
 
 requires_api = 1
 
@@ -47,3 +48,9 @@ def register_renderers() -> Sequence[RendererSpec]:
 def register_recipes() -> Sequence[RecipeSpec]:
     """Presets for characters, props and styles."""
     return list(RECIPES)
+
+
+@hookimpl
+def register_suites() -> Sequence[SuiteSpec]:
+    """What versions of characters, props and styles are asked."""
+    return list(SUITES)
