@@ -39,6 +39,11 @@ def export_pipeline(
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(partial, safe_serialization=True)
+    for config in partial.glob("*/config.json"):
+        settings = json.loads(config.read_text(encoding="utf-8"))
+        # Where a part was loaded from says nothing to whoever opens the folder elsewhere.
+        settings.pop("_name_or_path", None)
+        config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     write_vocabulary(partial / "tokenizer")
     for config in partial.glob("*/config.json"):
         # Where a part was loaded from is nobody's business, and would make the folder differ from machine to machine.
