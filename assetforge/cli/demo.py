@@ -24,8 +24,8 @@ def _print(outcome: DemoOutcome) -> None:
     plain(f"{outcome.project} is in {outcome.folder}")
     plain(f"  {len(outcome.assets)} assets, {', '.join(outcome.datasets)}")
     plain(f"  versions {', '.join(outcome.versions)}; approved {', '.join(outcome.approved)}")
-    for version, summary in outcome.verdict_inputs.items():
-        plain(f"  {version}: {summary.get('sentence', '')}")
+    for summary in outcome.verdict_inputs.values():
+        plain(f"  {summary['sentence']}")
     for path in outcome.published:
         plain(f"  published {path}")
     plain(

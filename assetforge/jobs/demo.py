@@ -142,7 +142,8 @@ class _Demo:
             self.project, asset.name, [asset.batches[batch]], recursive=True, rights="drawn by assetforge-toybox"
         )
         frozen = freeze(self.project, asset.name, note=f"batch {batch + 1}", held_out=asset.held_out or None)
-        self.outcome.datasets.append(frozen.address)
+        if frozen.address not in self.outcome.datasets:
+            self.outcome.datasets.append(frozen.address)
 
     def _train(self, asset: DemoAsset, priority: int = 0) -> int | None:
         request = request_training(self.project, asset.name, cause="demo", priority=priority)
