@@ -11,7 +11,16 @@ from pathlib import Path
 
 from assetforge.errors import BusyError, StorageError
 
-__all__ = ["clone", "locked", "storage_error", "sync_files", "sync_folder", "temporary_beside", "write_atomic"]
+__all__ = [
+    "clone",
+    "leave_cache",
+    "locked",
+    "storage_error",
+    "sync_files",
+    "sync_folder",
+    "temporary_beside",
+    "write_atomic",
+]
 
 _FICLONE = 0x40049409
 """Linux ioctl that lets two files share their blocks until one changes (btrfs, xfs, bcachefs, overlay on those)."""
@@ -69,6 +78,20 @@ def sync_files(files: Sequence[Path], folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def leave_cache(file: int | Path) -> None:
+    """Free the memory in which the system keeps a file's contents, and begin to write out what is not on disk yet; a hint, ignored where it means nothing."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    if isinstance(file, int):
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        return
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        leave_cache(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _syncfs(folder: Path) -> bool:

@@ -40,9 +40,13 @@ def perceptual_hash(luma: NDArray[np.uint8]) -> int:
     """
     if luma.shape != (SIDE, SIDE):
         raise ValueError(f"the luma must have the shape ({SIDE}, {SIDE}), not {luma.shape}")
+    # Not a matrix product: for so few numbers, waking the threads of the linear algebra library costs more than the work.
+    rows = np.einsum("ki,ij->kj", _DCT, luma.astype(np.float64))
     # Rounding takes away the noise of the transform, so that flat pictures hash alike everywhere.
-    coefficients = np.round(_DCT @ luma.astype(np.float64) @ _DCT.T, 3).ravel()
-    bits = coefficients > np.median(coefficients[1:])
+    coefficients = np.round(np.einsum("kj,lj->kl", rows, _DCT), 3).ravel()
+    # The median of an odd number of values is the middle one.
+    middle = _KEPT * _KEPT // 2 - 1
+    bits = coefficients > np.partition(coefficients[1:], middle)[middle]
     bits[0] = luma.mean() > 127.5
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 

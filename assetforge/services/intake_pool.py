@@ -1,5 +1,6 @@
 """Taking many files in at once, in processes that may die without taking the batch with them."""
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -19,6 +20,7 @@ from assetforge.store.thumbs import ThumbStore
 __all__ = ["IntakePool", "usable_cores"]
 
 _CHUNK = 48
+_LAST_CHUNK = 8
 _WINDOW = 3
 _SMALL_FILES = 16
 _SMALL_BYTES = 64 << 20
@@ -42,6 +44,8 @@ _stores: _Stores | None = None
 def _start(stores: _Stores) -> None:
     global _stores
     _stores = stores
+    # What the parent had made is not garbage of ours: looking through it again and again would cost time, and copies of its memory.
+    gc.freeze()
 
 
 def _work(paths: Sequence[Path]) -> TakenChunk:
@@ -57,7 +61,7 @@ class IntakePool:
         blobs: Where bytes go.
         thumbs: Where thumbnails go.
         known: Hashes that need not be decoded again.
-        workers: Processes; 0 chooses: none for a small batch, else one a core and one more.
+        workers: Processes; 0 chooses: none for a small batch, else one a core and two more.
     """
 
     def __init__(self, blobs: BlobStore, thumbs: ThumbStore, known: Collection[str], *, workers: int = 0) -> None:
@@ -66,14 +70,13 @@ class IntakePool:
 
     def run(self, files: Sequence[Path]) -> Iterator[TakenChunk]:
         """What became of the files, chunk by chunk, in their order."""
-        chunks = [list(files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
         if self._workers == 0 and _is_small(files):
-            for chunk in chunks:
-                yield take_in(chunk, self._stores.blobs, self._stores.thumbs, self._stores.known)
+            yield take_in(files, self._stores.blobs, self._stores.thumbs, self._stores.known)
             return
-        waiting = deque(chunks)
-        # One more than there are cores: while one waits for the disk, another decodes.
-        workers = min(self._workers or usable_cores() + 1, len(chunks))
+        # Two more than there are cores: while they wait for the disk, others decode.
+        workers = self._workers or usable_cores() + 2
+        waiting = deque(_chunks(files, workers))
+        workers = min(workers, len(waiting))
         while waiting:
             yield from self._run_until_broken(waiting, workers)
 
@@ -121,6 +124,15 @@ class IntakePool:
             yield executor
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _chunks(files: Sequence[Path], workers: int) -> Iterator[list[Path]]:
+    """Ever smaller towards the end, so that the processes finish together."""
+    start = 0
+    while start < len(files):
+        size = min(_CHUNK, max(_LAST_CHUNK, (len(files) - start) // (2 * workers)))
+        yield list(files[start : start + size])
+        start += size
 
 
 def _start_method() -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from assetforge.durable import clone, locked, storage_error, sync_files, sync_folder, temporary_beside
+from assetforge.durable import clone, leave_cache, locked, storage_error, sync_files, sync_folder, temporary_beside
 from assetforge.errors import StorageError
 
 __all__ = ["BlobBatch", "BlobStore", "hash_file"]
@@ -97,9 +97,13 @@ class BlobStore:
         with self.batch() as batch:
             return batch.put_bytes(data)
 
-    def batch(self) -> "BlobBatch":
-        """Many blobs with few disk flushes: ``with store.batch() as batch: batch.put_file(path)``; all become visible at the end of the block."""
-        return BlobBatch(self)
+    def batch(self, *, uncached: bool = False) -> "BlobBatch":
+        """Many blobs with few disk flushes: ``with store.batch() as batch: batch.put_file(path)``; all become visible at the end of the block.
+
+        Args:
+            uncached: Nobody reads the blobs soon: once on disk they leave the system's file cache to others.
+        """
+        return BlobBatch(self, uncached=uncached)
 
     def path(self, sha256: str) -> Path:
         """Where a blob lies, whether it is there or not.
@@ -223,8 +227,9 @@ class BlobBatch:
     The hashes are known at once, the blobs exist only after the block: write rows that name them after it. When the block raises, nothing is kept.
     """
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, store: BlobStore, *, uncached: bool = False) -> None:
         self._store = store
+        self._uncached = uncached
         self._waiting: dict[str, tuple[Path, int]] = {}
 
     def __enter__(self) -> Self:
@@ -270,12 +275,14 @@ class BlobBatch:
     def _take(self, fill: Callable[[int], tuple[str, int]], source: Path) -> tuple[str, int]:
         temporary: Path | None = None
         try:
-            self._store.incoming.mkdir(parents=True, exist_ok=True)
-            writer, name = tempfile.mkstemp(dir=self._store.incoming)
+            writer, name = self._new_file()
             temporary = Path(name)
             try:
                 sha256, size = fill(writer)
                 os.fchmod(writer, _BLOB_MODE)
+                if self._uncached:
+                    # Begins to write it out now, so that the flush at the end has little left to wait for.
+                    leave_cache(writer)
             finally:
                 os.close(writer)
             if self._is_there(sha256, size):
@@ -290,9 +297,18 @@ class BlobBatch:
         self._waiting[sha256] = (temporary, size)
         return sha256, size
 
+    def _new_file(self) -> tuple[int, str]:
+        try:
+            return tempfile.mkstemp(dir=self._store.incoming)
+        except FileNotFoundError:
+            self._store.incoming.mkdir(parents=True, exist_ok=True)
+            return tempfile.mkstemp(dir=self._store.incoming)
+
     def _is_there(self, sha256: str, size: int) -> bool:
         if sha256 in self._waiting:
             return True
+        if not self._store.has(sha256):
+            return False
         with self._store.lock():
             return _renew(self._store.path(sha256), size)
 
@@ -304,7 +320,11 @@ class BlobBatch:
         """
         folders: set[Path] = set()
         try:
-            sync_files([temporary for temporary, _ in self._waiting.values()], self._store.root)
+            temporaries = [temporary for temporary, _ in self._waiting.values()]
+            sync_files(temporaries, self._store.root)
+            if self._uncached:
+                for temporary in temporaries:
+                    leave_cache(temporary)
             with self._store.lock():
                 for sha256, (temporary, size) in self._waiting.items():
                     target = self._store.path(sha256)

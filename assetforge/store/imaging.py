@@ -178,8 +178,11 @@ def load_srgb(data: bytes, *, name: str, longest: int | None = None) -> Image.Im
 
 def encode_thumbnail(picture: Image.Image) -> bytes:
     """The thumbnail file of an upright sRGB picture."""
+    small = shrink(picture, THUMBNAIL_SIDE)
+    if _SIMPLEJPEG is not None:
+        return bytes(_SIMPLEJPEG.encode_jpeg(np.asarray(small), quality=_QUALITY, colorsubsampling="420"))
     buffer = io.BytesIO()
-    shrink(picture, THUMBNAIL_SIDE).save(buffer, "JPEG", quality=_QUALITY)
+    small.save(buffer, "JPEG", quality=_QUALITY)
     return buffer.getvalue()
 
 
@@ -199,16 +202,14 @@ def sharpness_of(luma: NDArray[np.uint8]) -> float:
         return 0.0
     rows, columns = min(_REGIONS, height - 2), min(_REGIONS, width - 2)
     high, across = (height - 2) // rows, (width - 2) // columns
-    best = 0.0
-    # Band by band, so that the intermediate arrays stay in the cache.
-    for row in range(rows):
-        band = luma[row * high : (row + 1) * high + 2, : across * columns + 2].astype(np.int16)
-        edges = (band[1:-1, 1:-1] << 2) - band[:-2, 1:-1] - band[2:, 1:-1] - band[1:-1, :-2] - band[1:-1, 2:]
-        regions = edges.reshape(high, columns, across).astype(np.float32)
-        mean = regions.mean(axis=(0, 2))
-        squares = np.einsum("iaj,iaj->a", regions, regions) / (high * across)
-        best = max(best, float((squares - mean**2).max()))
-    return best
+    values = luma[: rows * high + 2, : columns * across + 2].astype(np.int16)
+    edges = values[1:-1, 1:-1] << 2
+    for neighbour in (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:]):
+        edges -= neighbour
+    regions = edges.reshape(rows, high, columns, across).astype(np.float32)
+    mean = np.einsum("iajb->ij", regions) / (high * across)
+    squares = np.einsum("iajb,iajb->ij", regions, regions) / (high * across)
+    return float((squares - mean**2).max())
 
 
 def _decode(data: bytes, name: str, longest: int | None) -> _Decoded:

@@ -73,7 +73,7 @@ def take_in(paths: Sequence[Path], blobs: BlobStore, thumbs: ThumbStore, known: 
     """
     taken: list[Taken] = []
     try:
-        with blobs.batch() as batch:
+        with blobs.batch(uncached=True) as batch:
             taken.extend(_take(path, batch, blobs, thumbs, known) for path in paths)
     except StorageError as error:
         return TakenChunk(failure=(error.message, error.hint))

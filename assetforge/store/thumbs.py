@@ -34,14 +34,15 @@ class ThumbStore:
         target = self.path(sha256)
         try:
             try:
-                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self.root)
             except FileNotFoundError:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
+                self.root.mkdir(parents=True, exist_ok=True)
+                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self.root)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
                 # No fsync: a thumbnail that a power cut took is made again.
+                target.parent.mkdir(exist_ok=True)
                 Path(temporary).replace(target)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
