@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import field_validator
+
 from assetforge.api.params import Params, param
 
 __all__ = ["LoraTrainerParams", "Precision", "RendererParams"]
@@ -12,12 +14,20 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class LoraTrainerParams(Params):
     """How a LoRA is trained. A count, size or share of 0 switches its feature off unless the help says otherwise."""
 
+    network: Literal["lora", "dora", "loha", "lokr"] = param(
+        "lora",
+        "Kind of adapter: LoRA; DoRA, which learns directions and lengths apart; LoHa and LoKr, which learn more with fewer numbers.",
+        group="Network",
+    )
     rank: int = param(16, "Rank of the LoRA: how much it can learn.", group="Network", ge=1, le=256)
     alpha: float = param(8.0, "Scale of the LoRA; it is applied as alpha / rank.", group="Network", gt=0, le=1024)
     targets: Literal["attention", "attention+ff"] = param(
         "attention+ff",
         "Layers of the denoiser to adapt: attention alone, or the whole transformer blocks as kohya's scripts do.",
         group="Network",
+    )
+    lokr_factor: int = param(
+        -1, "LoKr: size of the smaller factor; -1 splits evenly.", group="Network", advanced=True, ge=-1, le=64
     )
     conv_rank: int = param(
         0, "Rank on the convolutions of the residual blocks; 0 leaves them alone.", group="Network", ge=0, le=256
@@ -48,7 +58,16 @@ class LoraTrainerParams(Params):
         gt=0,
         le=100_000,
     )
-    batch_size: int = param(4, "Pictures per step.", unit="pictures", group="Length", ge=1, le=256)
+    batch_size: int = param(4, "Pictures that are computed at once.", unit="pictures", group="Length", ge=1, le=256)
+    accumulate: int = param(
+        1,
+        "Batches whose gradients are added up to one step.",
+        unit="batches",
+        group="Length",
+        advanced=True,
+        ge=1,
+        le=256,
+    )
     checkpoint_every: int = param(
         250,
         "Steps between checkpoints that a killed run resumes from.",
@@ -76,7 +95,12 @@ class LoraTrainerParams(Params):
     warmup: float = param(
         0.05, "Share of the steps over which the learning rate rises.", group="Optimizer", ge=0, le=0.9
     )
-    optimizer: Literal["adamw"] = param("adamw", "Optimizer.", group="Optimizer", advanced=True)
+    optimizer: Literal["adamw", "adamw8bit", "adafactor", "prodigy", "schedule-free"] = param(
+        "adamw",
+        "Optimizer; prodigy finds its own learning rate (set learning_rate to 1), schedule-free needs no schedule.",
+        group="Optimizer",
+        advanced=True,
+    )
     beta1: float = param(0.9, "Decay of the first moment.", group="Optimizer", advanced=True, ge=0, lt=1)
     beta2: float = param(0.999, "Decay of the second moment.", group="Optimizer", advanced=True, ge=0, lt=1)
     weight_decay: float = param(0.01, "Decoupled weight decay.", group="Optimizer", advanced=True, ge=0, le=1)
@@ -84,14 +108,77 @@ class LoraTrainerParams(Params):
         1.0, "Gradients are clipped to this norm; 0 does not clip.", group="Optimizer", advanced=True, ge=0
     )
 
-    resolution: int = param(
-        0, "Side of the square training pictures; 0 takes the base model's.", unit="px", group="Pictures", ge=0, le=4096
+    ema: float = param(
+        0.0,
+        "Decay of an average of the weights, which is what is kept; 0 keeps the last weights.",
+        group="Optimizer",
+        advanced=True,
+        ge=0,
+        lt=1,
+    )
+
+    resolutions: tuple[int, ...] = param(
+        (),
+        "Sides of the squares whose area pictures have, such as 512,768,1024; empty takes the base model's.",
+        unit="px",
+        group="Pictures",
+    )
+    buckets: bool = param(
+        True,
+        "Keep the shapes of pictures in aspect-ratio buckets; otherwise their centre squares are taken.",
+        group="Pictures",
+    )
+    bucket_step: int = param(
+        64, "What the sides of buckets are multiples of.", unit="px", group="Pictures", advanced=True, ge=8, le=256
+    )
+    enlarge: bool = param(
+        False, "Scale small pictures up instead of showing them at their own size.", group="Pictures", advanced=True
     )
     flip: bool = param(False, "Mirror pictures at random; not for faces, text or anything lopsided.", group="Pictures")
-    caption_dropout: float = param(0.05, "Share of views without a caption.", group="Pictures", ge=0, le=1)
+    mask: Literal["none", "alpha"] = param(
+        "none", "Learn from the opaque parts of pictures alone, as their alpha channel says.", group="Pictures"
+    )
+    mask_floor: float = param(0.1, "Weight of what the mask hides.", group="Pictures", advanced=True, ge=0, le=1)
+    prior_pictures: int = param(
+        0,
+        "Pictures of the class word that the base itself draws and that are learnt along, against bleed; 0 for none.",
+        unit="pictures",
+        group="Pictures",
+        ge=0,
+        le=10_000,
+    )
+    prior_weight: float = param(1.0, "Weight of their loss.", group="Pictures", advanced=True, ge=0, le=10)
+
+    caption_dropout: float = param(0.05, "Share of views without a caption.", group="Captions", ge=0, le=1)
+    insert_trigger: bool = param(False, "Put the trigger word before captions that lack it.", group="Captions")
+    shuffle_tags: bool = param(False, "Shuffle the parts of captions between commas.", group="Captions")
+    keep_tags: int = param(
+        1,
+        "Parts at the beginning that stay where they are when shuffling.",
+        group="Captions",
+        advanced=True,
+        ge=0,
+        le=100,
+    )
+    caption_variants: int = param(
+        8, "Orders of each caption that are prepared when shuffling.", group="Captions", advanced=True, ge=1, le=64
+    )
 
     min_snr_gamma: float = param(
         5.0, "Min-SNR weighting of the loss; 0 weighs all noise levels alike.", group="Loss", ge=0, le=100
+    )
+    debiased: bool = param(False, "Debiased estimation weighting instead of min-SNR.", group="Loss", advanced=True)
+    zero_terminal_snr: bool = param(
+        False,
+        "Let the noise schedule end in pure noise; only for bases that predict velocity.",
+        group="Loss",
+        advanced=True,
+    )
+    noise_levels: Literal["auto", "uniform", "logit-normal"] = param(
+        "auto",
+        "How noise levels are drawn; auto is uniform for diffusion and logit-normal for flow models.",
+        group="Loss",
+        advanced=True,
     )
     noise_offset: float = param(
         0.0,
@@ -111,6 +198,44 @@ class LoraTrainerParams(Params):
     gradient_checkpointing: bool = param(
         False, "Compute activations twice to save memory; about 1.7 times slower.", group="Machine", advanced=True
     )
+    quantize: Literal["none", "int8", "nf4"] = param(
+        "none", "Keep the frozen base in fewer bits to save memory; slower.", group="Machine", advanced=True
+    )
+    offload: bool = param(
+        False,
+        "Keep the frozen base in main memory and bring it to the GPU layer by layer; much slower.",
+        group="Machine",
+        advanced=True,
+    )
+    compile: Literal["auto", "on", "off"] = param(
+        "auto",
+        "Compile the denoiser's blocks; auto compiles on NVIDIA GPUs for runs of 200 steps or more.",
+        group="Machine",
+        advanced=True,
+    )
+    fit_memory: Literal["ask", "auto"] = param(
+        "ask",
+        "When memory does not suffice: ask stops and says what would fit, auto takes the first measure that fits and says so.",
+        group="Machine",
+    )
+    memory_limit: float = param(
+        0.0, "Memory that the run may use; 0 takes what is free.", unit="GiB", group="Machine", advanced=True, ge=0
+    )
+
+    @field_validator("resolutions", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        """Take ``512``, ``"512,768"`` and lists alike."""
+        if isinstance(value, int):
+            return (value,)
+        return tuple(part for part in value.replace(" ", "").split(",") if part) if isinstance(value, str) else value
+
+    @field_validator("resolutions")
+    @classmethod
+    def _sensible(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 16 <= side <= 4096 for side in value):
+            raise ValueError("sides are 16 to 4096 pixels")
+        return tuple(sorted(set(value)))
 
 
 class RendererParams(Params):
@@ -118,6 +243,15 @@ class RendererParams(Params):
 
     precision: Precision = param(
         "auto", "Number format; auto is fp32 on CPU and MPS, fp16 on a GPU.", group="Machine", advanced=True
+    )
+    batch_size: int = param(
+        0,
+        "Pictures rendered at once; 0 finds the largest that gives the same pixels as one at a time.",
+        unit="pictures",
+        group="Machine",
+        advanced=True,
+        ge=0,
+        le=64,
     )
     merge: Literal["auto", "on", "off"] = param(
         "auto",
