@@ -83,6 +83,8 @@ class BaseRef(_Wire):
         digest: SHA-256 over the model's files (see :mod:`assetforge.services.base_models`).
         path: Folder or file on the machine that made the bundle; empty when the worker must find it by name.
         resolution: Native resolution in pixels.
+        config: For a single file, the folder in diffusers layout with its settings, tokenizers and the weights that the file lacks, on the
+            machine that made the bundle; empty for a folder, which has everything.
     """
 
     name: str
@@ -90,6 +92,7 @@ class BaseRef(_Wire):
     digest: str
     path: str = ""
     resolution: int = 512
+    config: str = ""
 
 
 class DatasetItem(_Wire):

@@ -166,6 +166,7 @@ class BaseModelRecord(SQLModel, table=True):
     family: str
     digest: str = Field(unique=True)
     path: str
+    config: str = Field(default="", sa_column_kwargs={"server_default": ""})
     resolution: int
     licence: str = ""
     registered_at: datetime = Field(default_factory=utc_now)
