@@ -1,7 +1,8 @@
 """Which references are trained on and which are held out for scoring.
 
-Rules, in this order: near-duplicates share a split (a score on a picture whose twin was trained on says nothing); a reference keeps the split it has; what is
-held out anew is chosen by hash, so that it depends on nothing but the pictures themselves.
+Rules, in this order: near-duplicates share a split (a score on a picture whose twin was trained on says nothing), also with those that were put aside (a picture
+that comes back under another hash is still the same picture); a reference keeps the split it has; what is held out anew is chosen by hash, so that it depends
+on nothing but the pictures themselves.
 """
 
 import hashlib
@@ -28,11 +29,13 @@ class Member:
         sha256: Hash of its bytes.
         group: Number of its group of near-duplicates; ``None`` when it is like no other.
         split: Its split, or empty when it has none yet.
+        active: False when it was put aside: it goes into no dataset and is not counted, and its split still binds its near-duplicates.
     """
 
     sha256: str
     group: int | None = None
     split: str = ""
+    active: bool = True
 
 
 def held_out_target(total: int, held_out: float | None) -> int:
@@ -56,13 +59,14 @@ def assign_splits(members: Sequence[Member], target: int) -> dict[str, Split]:
     while fewer than ``target`` references are; a group that is too large for what is still missing is passed over, unless nothing else would be held out at all.
 
     Args:
-        members: All references that go into the dataset.
+        members: All references that go into the dataset, and those that were put aside and have near-duplicates.
         target: How many to hold out, see :func:`held_out_target`.
 
     Returns:
         New split by sha256, only for members whose split changes.
     """
-    groups = _grouped(members)
+    members = [member for member in members if member.active or member.split]
+    groups = [group for group in _grouped(members) if any(member.active for member in group)]
     decided: dict[str, Split] = {}
     free: list[list[Member]] = []
     held = 0
@@ -72,17 +76,24 @@ def assign_splits(members: Sequence[Member], target: int) -> dict[str, Split]:
             free.append(group)
             continue
         split: Split = "held_out" if splits == {"held_out"} else "train"
-        held += len(group) if split == "held_out" else 0
+        held += sum(member.active for member in group) if split == "held_out" else 0
         decided.update((member.sha256, split) for member in group)
     free.sort(key=_order)
-    chosen = _choose(free, target - held, len(members) - held)
+    total = sum(member.active for member in members)
+    chosen = _choose(free, target - held, total - held)
     if held == 0 and not chosen and target > 0:
-        chosen = _smallest(free, len(members) // _OVERSHOOT)
+        chosen = _smallest(free, total // _OVERSHOOT)
     for index, group in enumerate(free):
         decided.update((member.sha256, "held_out" if index in chosen else "train") for member in group)
-    if members and all(decided[member.sha256] == "held_out" for member in members):
-        decided.update((member.sha256, "train") for member in groups[0])
-    return {member.sha256: decided[member.sha256] for member in members if decided[member.sha256] != member.split}
+    if groups and "train" not in decided.values():
+        # Rather pictures of which none was put aside: one that comes back saved anew shall stay held out as long as there is a choice.
+        freed = next((group for group in groups if all(member.active for member in group)), groups[0])
+        decided.update((member.sha256, "train") for member in freed)
+    return {
+        member.sha256: decided[member.sha256]
+        for member in members
+        if member.sha256 in decided and decided[member.sha256] != member.split
+    }
 
 
 def _choose(free: Sequence[Sequence[Member]], missing: int, not_held: int) -> set[int]:

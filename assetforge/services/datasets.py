@@ -1,6 +1,6 @@
 """Dataset versions: freeze, list, look into, compare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from assetforge.api.events import DatasetFrozen
 from assetforge.db.columns import utc_now
 from assetforge.db.models import Asset, DatasetItemRow, DatasetVersion, Reference
 from assetforge.domain.dataset_diff import DatasetDiff, DatasetLine, diff_datasets, tree_hash
-from assetforge.domain.names import dataset_address, parse_dataset
+from assetforge.domain.names import dataset_address, parse_dataset, reference_address
 from assetforge.domain.split import Member, assign_splits, held_out_target
 from assetforge.domain.states import Split
 from assetforge.errors import NotFoundError, UsageError
@@ -33,6 +33,10 @@ _ACTIVE = """
     SELECT sha256, caption, crop, repeats, split, near_group FROM reference
     WHERE asset_id = ? AND state = 'active' ORDER BY sha256
 """
+_ASIDE = """
+    SELECT sha256, split, near_group FROM reference
+    WHERE asset_id = ? AND state = 'excluded' AND near_group IS NOT NULL AND split <> '' ORDER BY sha256
+"""
 _COPY = """
     INSERT INTO dataset_item (dataset_id, sha256, caption, crop, repeats, split)
     SELECT ?, sha256, caption, crop, repeats, split FROM reference
@@ -40,6 +44,10 @@ _COPY = """
 """
 _SET_SPLIT = "UPDATE reference SET split = ? WHERE asset_id = ? AND sha256 = ?"
 _LINES = "SELECT sha256, caption, crop, repeats, split FROM dataset_item WHERE dataset_id = ? ORDER BY sha256"
+
+_Row = tuple[str, str, str, int, str, int | None]
+"""A row of ``_ACTIVE``: hash, caption, crop, repeats, split, group of near-duplicates."""
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,15 +141,14 @@ def freeze(project: Project, asset: str, *, note: str = "", held_out: float | No
 
 
 def _freeze(session: Session, asset: Asset, note: str, held_out: float | None) -> DatasetInfo:
-    rows: Sequence[tuple[str, str, str, int, str, int | None]] = (
-        session.connection().exec_driver_sql(_ACTIVE, (asset.id,)).all()
-    )
+    rows: Sequence[_Row] = session.connection().exec_driver_sql(_ACTIVE, (asset.id,)).all()
     if not rows:
         raise UsageError(
             f"{asset.name} has no active reference to freeze.", hint=f"Add some with `assetforge ref add {asset.name}`."
         )
+    aside: Sequence[tuple[str, str, int]] = session.connection().exec_driver_sql(_ASIDE, (asset.id,)).all()
     target = held_out_target(len(rows), held_out)
-    changed = _new_splits(rows, target)
+    changed = _new_splits(rows, aside, target)
     if changed:
         pairs = [(split, asset.id, sha256) for sha256, split in changed.items()]
         session.connection().exec_driver_sql(_SET_SPLIT, pairs)
@@ -151,7 +158,7 @@ def _freeze(session: Session, asset: Asset, note: str, held_out: float | None) -
     ]
     digest = tree_hash(lines)
     held = sum(line.split == "held_out" for line in lines)
-    remarks = _remarks(held, target, held_out, len(lines))
+    remarks = (*_moved(asset, rows, aside, changed), *_remarks(rows, held, target, held_out))
     newest = _newest(session, asset)
     if newest is not None and newest.tree_hash == digest:
         return _info(session, asset.name, newest, remarks=remarks)
@@ -174,21 +181,43 @@ def _freeze(session: Session, asset: Asset, note: str, held_out: float | None) -
     return _info(session, asset.name, version, is_new=True, remarks=remarks)
 
 
-def _new_splits(rows: Sequence[tuple[str, str, str, int, str, int | None]], target: int) -> dict[str, Split]:
+def _new_splits(rows: Sequence[_Row], aside: Sequence[tuple[str, str, int]], target: int) -> dict[str, Split]:
     seen: dict[int, str] = {}
     settled = any(row[4] == "train" for row in rows)
-    for row in rows:
-        if not row[4] or (row[5] is not None and seen.setdefault(row[5], row[4]) != row[4]):
+    for split, group in (*((row[4], row[5]) for row in rows), *((one[1], one[2]) for one in aside)):
+        if not split or (group is not None and seen.setdefault(group, split) != split):
             settled = False
             break
     if settled:
         return {}
-    return assign_splits([Member(row[0], row[5], row[4]) for row in rows], target)
+    members = [Member(row[0], row[5], row[4]) for row in rows]
+    return assign_splits([*members, *(Member(one[0], one[2], one[1], active=False) for one in aside)], target)
 
 
-def _remarks(held: int, target: int, asked: float | None, total: int) -> tuple[str, ...]:
+def _moved(
+    asset: Asset, rows: Sequence[_Row], aside: Sequence[tuple[str, str, int]], changed: Mapping[str, Split]
+) -> tuple[str, ...]:
+    """What was held out, perhaps by hand, and is trained on from now: nobody shall find that out by accident."""
+    moved = [row for row in rows if row[4] and row[0] in changed]
+    if not moved:
+        return ()
+    learned = {
+        group for split, group in (*((row[4], row[5]) for row in rows), *(one[1:] for one in aside)) if split == "train"
+    }
+    alike = all(row[5] is not None and row[5] in learned for row in moved)
+    reason = "near-duplicates of them are" if alike else "nothing else was left to train on"
+    named = ", ".join(reference_address(asset.name, row[0]) for row in moved[:_NAMED])
+    more = f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
+    return (f"Held out before and trained on from now, because {reason}: {named}{more}.",)
+
+
+def _remarks(rows: Sequence[_Row], held: int, target: int, asked: float | None) -> tuple[str, ...]:
     if asked is None and held == 0 and target > 0:
-        return (f"Nothing is held out for scoring: most of the {total} references are near-duplicates of each other.",)
+        if all(row[4] for row in rows):
+            reason = "all references are trained on already and keep that, unless `assetforge ref set` changes it"
+        else:
+            reason = f"most of the {len(rows)} references are near-duplicates of each other"
+        return (f"Nothing is held out for scoring: {reason}.",)
     if asked is not None and held != target:
         return (
             f"{held} references are held out, not {target}: references keep the split they have, and near-duplicates share one.",

@@ -14,12 +14,21 @@ def name(number: int) -> str:
     return f"{number:064x}"
 
 
-members = st.lists(
-    st.tuples(st.integers(0, 300), st.sampled_from([None, 1, 2, 3, 4]), st.sampled_from(["", "", "train", "held_out"])),
+entries = st.lists(
+    st.tuples(
+        st.integers(0, 300),
+        st.sampled_from([None, 1, 2, 3, 4]),
+        st.sampled_from(["", "", "train", "held_out"]),
+        st.sampled_from([True, True, True, False]),
+    ),
     min_size=1,
     max_size=60,
     unique_by=lambda entry: entry[0],
-).map(lambda entries: [Member(name(number), group, split) for number, group, split in entries])
+)
+members = entries.map(lambda found: [Member(name(number), group, split) for number, group, split, _ in found])
+some_aside = entries.map(lambda found: [Member(name(number), *rest) for number, *rest in found]).filter(
+    lambda found: any(one.active for one in found)
+)
 
 
 @given(members, st.integers(0, 20))
@@ -41,6 +50,23 @@ def test_a_second_time_changes_nothing(found: list[Member], wanted: int) -> None
     changed = assign_splits(found, target)
     after = [Member(one.sha256, one.group, changed.get(one.sha256, one.split)) for one in found]
     assert assign_splits(after, target) == {}
+
+
+@given(some_aside, st.integers(0, 20))
+def test_what_was_put_aside_binds_its_near_duplicates_and_counts_for_nothing(found: list[Member], wanted: int) -> None:
+    active = [one for one in found if one.active]
+    target = min(wanted, len(active) - 1)
+    changed = assign_splits(found, target)
+    after = [Member(one.sha256, one.group, changed.get(one.sha256, one.split), one.active) for one in found]
+    assert all(one.split in ("train", "held_out") for one in after if one.active)
+    assert any(one.split == "train" for one in after if one.active)
+    assert assign_splits(after, target) == {}
+    with_active = {one.group for one in active if one.group is not None}
+    for group in with_active:
+        assert len({one.split for one in after if one.group == group and one.split}) == 1
+    # Those without a split, or without an active near-duplicate, might as well not be there.
+    binding = [one for one in found if one.active or (one.split and one.group in with_active)]
+    assert assign_splits(binding, target) == changed
 
 
 @given(st.permutations(range(40)))
