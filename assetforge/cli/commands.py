@@ -30,7 +30,7 @@ COMMANDS = (
     CommandEntry("demo", "assetforge.cli.demo:demo", "The whole loop on a tiny model, on a CPU, in minutes.", _FILM),
     CommandEntry("project", "assetforge.cli.project:app", "Films: new, list, show, archive.", _FILM),
     CommandEntry("asset", "assetforge.cli.asset:app", "Characters, props and styles: add, list, show, set.", _FILM),
-    CommandEntry("ref", "assetforge.cli.ref:app", "References: add, list, show, exclude, restore.", _FILM),
+    CommandEntry("ref", "assetforge.cli.ref:app", "References: add, list, show, set, exclude, restore.", _FILM),
     CommandEntry("caption", "assetforge.cli.caption:app", "Captions: set, list.", _FILM),
     CommandEntry("dataset", "assetforge.cli.dataset:app", "Dataset versions: freeze, list, show, diff, export.", _FILM),
     CommandEntry(

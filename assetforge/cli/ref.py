@@ -104,6 +104,8 @@ def list_(
             one.address,
             one.file_name,
             f"{one.width}x{one.height}",
+            one.crop,
+            one.repeats,
             one.split,
             round(one.sharpness),
             one.state,
@@ -113,7 +115,8 @@ def list_(
     ]
 
     def text() -> None:
-        table(("reference", "file", "pixels", "split", "sharpness", "state", "caption"), rows, empty="No reference.")
+        columns = ("reference", "file", "pixels", "crop", "repeats", "split", "sharpness", "state", "caption")
+        table(columns, rows, empty="No reference.")
         if page.next:
             say(f"{len(rows)} of {page.total}; go on with --after {page.next}")
 
@@ -164,6 +167,38 @@ def show(address: str, /) -> None:
             table(("at", "by", "from", "caption"), [(one.at, one.author, one.source, one.text) for one in history])
 
     emit("ref-show", {"reference": reference, "captions": history, "thumbnail": thumbnail, "blob": blob}, text)
+
+
+@app.command(name="set")
+def set_(
+    addresses: Annotated[list[str], Parameter(negative=())],
+    /,
+    *,
+    crop: str | None = None,
+    repeats: int | None = None,
+    split: Literal["train", "held-out", "auto"] | None = None,
+) -> None:
+    """Decide how references are trained on, all of them or none; `dataset freeze` takes it over, and older dataset versions stay as they are.
+
+    Args:
+        addresses: One or several, such as mara/ref/3f9a1c.
+        crop: The part to use, as LEFT,TOP,RIGHT,BOTTOM in pixels of the upright picture; "none" takes the whole picture again.
+        repeats: How often each is shown per epoch, 1 to 1000.
+        split: Train on them, or hold them out for scoring; "auto" lets the next freeze choose again. Near-duplicates share a split.
+    """
+    from assetforge.services.reference_settings import set_references
+
+    wanted: dict[str, Literal["train", "held_out", "auto"]] = {"train": "train", "held-out": "held_out", "auto": "auto"}
+    with opened_project() as project:
+        references = set_references(
+            project, addresses, crop=crop, repeats=repeats, split=wanted[split] if split else None
+        )
+    rows = [(one.address, f"{one.width}x{one.height}", one.crop, one.repeats, one.split) for one in references]
+    emit(
+        "ref-set",
+        {"references": references},
+        lambda: table(("reference", "pixels", "crop", "repeats", "split"), rows),
+    )
 
 
 @app.command

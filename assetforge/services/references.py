@@ -21,6 +21,7 @@ __all__ = [
     "find_reference",
     "get_reference",
     "list_references",
+    "reference_info",
     "restore_reference",
 ]
 
@@ -45,7 +46,7 @@ class ReferenceInfo:
         caption_source: ``hand``, ``sidecar``, or the name of a captioner.
         crop: ``left,top,right,bottom`` in pixels of the upright picture, or empty.
         repeats: How often it is shown per epoch.
-        split: ``train``, ``held_out``, or empty before the first freeze.
+        split: ``train``, ``held_out``, or empty while it is for the next freeze to decide.
         near_group: Number of its group of near-duplicates, if it has any.
         format: True file format.
         mode: Colour mode as stored.
@@ -131,7 +132,7 @@ def list_references(
             .order_by(col(Reference.sha256))
             .limit(limit + 1)
         )
-        found = [_info(asset, reference, image) for reference, image in session.exec(query)]
+        found = [reference_info(asset, reference, image) for reference, image in session.exec(query)]
     more = len(found) > limit
     items = tuple(found[:limit])
     return ReferencePage(items=items, total=total, next=items[-1].sha256 if more else "")
@@ -146,7 +147,7 @@ def get_reference(project: Project, address: str) -> ReferenceInfo:
     """
     with project.read() as session:
         asset, reference = find_reference(session, address)
-        return _info(asset.name, reference, session.get_one(Image, reference.sha256))
+        return reference_info(asset.name, reference, session.get_one(Image, reference.sha256))
 
 
 def find_reference(session: Session, address: str) -> tuple[Asset, Reference]:
@@ -216,14 +217,15 @@ def _set_state(project: Project, address: str, state: str, reason: str) -> Refer
             session.add(reference)
             verb = "excluded" if state == "excluded" else "restored"
             record(session, current_actor(), verb, reference_address(asset.name, reference.sha256), **_noted(reason))
-        return _info(asset.name, reference, session.get_one(Image, reference.sha256))
+        return reference_info(asset.name, reference, session.get_one(Image, reference.sha256))
 
 
 def _noted(reason: str) -> dict[str, str]:
     return {"why": reason} if reason else {}
 
 
-def _info(asset: str, reference: Reference, image: Image) -> ReferenceInfo:
+def reference_info(asset: str, reference: Reference, image: Image) -> ReferenceInfo:
+    """A flushed row as services and interfaces see it, for services that already hold a session."""
     if reference.id is None:
         raise ValueError("a reference has its id only once it is flushed")
     return ReferenceInfo(

@@ -25,6 +25,7 @@ from assetforge.db.models_jobs import Job
 from assetforge.db.queue_rows import enqueue
 from assetforge.domain.bundle import BundlePlan, InputFile
 from assetforge.domain.captions import training_caption
+from assetforge.domain.crop import parse_crop
 from assetforge.domain.names import dataset_address, version_address
 from assetforge.domain.recipe_key import recipe_key
 from assetforge.domain.states import OPEN_JOB_STATES
@@ -406,7 +407,7 @@ def _training_items(session: Session, version: DatasetVersion, asset: Asset) -> 
             caption=training_caption(row.caption, trigger=asset.trigger, class_word=asset.class_word),
             width=image.width,
             height=image.height,
-            crop=_crop(row.crop),
+            crop=parse_crop(row.crop),
             repeats=row.repeats,
             split=row.split,
         )
@@ -416,13 +417,6 @@ def _training_items(session: Session, version: DatasetVersion, asset: Asset) -> 
 
 def _suffix(image_format: str) -> str:
     return "." + image_format.lower()
-
-
-def _crop(text: str) -> tuple[int, int, int, int] | None:
-    if not text:
-        return None
-    left, top, right, bottom = (int(part) for part in text.split(","))
-    return left, top, right, bottom
 
 
 def _next_number(session: Session, asset: Asset) -> int:

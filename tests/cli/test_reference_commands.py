@@ -84,6 +84,37 @@ def test_from_a_folder_to_an_export(
     assert "is active" in run("ref", "restore", address)
 
 
+def test_crop_repeats_and_split_by_hand(
+    inbox: Path, make_png: MakePng, run: Run, document: Callable[..., dict[str, Any]]
+) -> None:
+    for seed in range(8):
+        make_png(inbox / f"{seed}.png", seed=seed)
+    run("ref", "add", "mara")
+    run("dataset", "freeze", "mara")
+    listed = document("ref", "list", "mara", schema="assetforge/ref-list/1")["references"]
+    first, second = [one for one in listed if one["split"] == "train"][:2]
+    words = ("ref", "set", first["address"], f"mara/ref/{second['sha256'][:9]}", "--crop", "8,4,40,28", "--repeats", 5)
+    changed = document(*words, schema="assetforge/ref-set/1")["references"]
+    assert [(one["sha256"], one["crop"], one["repeats"]) for one in changed] == [
+        (first["sha256"], "8,4,40,28", 5),
+        (second["sha256"], "8,4,40,28", 5),
+    ]
+    assert run("ref", "list", "mara").count("8,4,40,28") == 2
+    assert "8,4,40,28" in run("ref", "show", first["address"])
+    assert "held_out" in run("ref", "set", first["address"], "--split", "held-out")
+    run("dataset", "freeze", "mara")
+    shown = run("dataset", "diff", "mara")
+    assert (shown.count("crop "), shown.count("repeats "), shown.count("split ")) == (2, 2, 1)
+    undone = ("ref", "set", first["address"], second["address"], "--crop", "none", "--repeats", 1, "--split", "auto")
+    assert "8,4" not in run(*undone)
+    run("ref", "set", first["address"], "--crop", "0,0,65,48", code=2)
+    run("ref", "set", first["address"], "--repeats", 0, code=2)
+    run("ref", "set", first["address"], "--split", "validation", code=2)
+    run("ref", "set", first["address"], code=2)
+    run("ref", "set", "--repeats", 2, code=2)
+    run("ref", "set", "mara/ref/123456", "--repeats", 2, code=3)
+
+
 def test_exit_codes(inbox: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     run("ref", "add", "mara", tmp_path / "empty.jpg", code=1)
