@@ -4,7 +4,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ProjectPaths", "projects_dir", "user_cache_dir", "user_config_file", "user_data_dir"]
+__all__ = [
+    "ProjectPaths",
+    "hub_cache_dir",
+    "projects_dir",
+    "user_bases_file",
+    "user_cache_dir",
+    "user_config_file",
+    "user_data_dir",
+]
 
 _APP = "assetforge"
 
@@ -23,6 +31,11 @@ def user_config_file() -> Path:
     return (home or Path(platformdirs.user_config_dir(_APP))) / "config.toml"
 
 
+def user_bases_file() -> Path:
+    """The base models that the user registered, beside the settings file."""
+    return user_config_file().with_name("bases.toml")
+
+
 def user_data_dir() -> Path:
     """Where per-user facts live: trusted plugins, disabled plugins, default projects."""
     import platformdirs
@@ -37,6 +50,15 @@ def user_cache_dir() -> Path:
 
     home = _home()
     return home / "cache" if home else Path(platformdirs.user_cache_dir(_APP))
+
+
+def hub_cache_dir() -> Path:
+    """Where the tools of Hugging Face keep what they fetched: ``HF_HUB_CACHE``, else ``hub`` in ``HF_HOME``, else in the user's cache."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.environ[variable]).expanduser()
+    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return Path(home).expanduser() / "hub"
 
 
 def projects_dir() -> Path:

@@ -36,6 +36,7 @@ COMMANDS = (
     CommandEntry(
         "train", "assetforge.cli.train:train", "Train a LoRA of an asset on its newest dataset version.", _TRAIN
     ),
+    CommandEntry("base", "assetforge.cli.base:app", "Base models: add, list, show, remove.", _TRAIN),
     CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, logs, cancel, resume.", _TRAIN),
     CommandEntry("recipe", "assetforge.cli.recipe:app", "Recipes: list, show.", _TRAIN),
     CommandEntry("work", "assetforge.cli.work:work", "Run the queue of a film.", _TRAIN),

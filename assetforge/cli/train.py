@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from assetforge.cli.exit_codes import ExitCode
+from assetforge.cli.hashing import hashing
 from assetforge.cli.output import emit, plain, say
 from assetforge.cli.session import opened_project
 from assetforge.cli.waiting import wait_with_progress
@@ -36,7 +37,7 @@ def train(
     Args:
         asset: Name of the asset.
         recipe: Preset; by default the asset's own, the film's, or the first that fits.
-        base: Name of a base model, or the folder of one in diffusers layout.
+        base: Name of a base model, a diffusers folder, or a hub id in the local cache; `assetforge base list` shows names.
         dataset: Dataset version such as mara/d3; by default the newest.
         set_: Change a parameter of the recipe, such as --set rank=8; may be repeated.
         seed: Seed of all randomness.
@@ -49,18 +50,20 @@ def train(
     with opened_project() as project:
         if freeze_first:
             freeze(project, asset)
-        request = request_training(
-            project,
-            asset,
-            recipe=recipe,
-            overrides=parse_overrides(set_),
-            base=base,
-            dataset=dataset,
-            seed=seed,
-            executor=on,
-            priority=priority,
-            again=again,
-        )
+        with hashing("base model") as update:
+            request = request_training(
+                project,
+                asset,
+                recipe=recipe,
+                overrides=parse_overrides(set_),
+                base=base,
+                dataset=dataset,
+                seed=seed,
+                executor=on,
+                priority=priority,
+                again=again,
+                hashing=update,
+            )
         state = "succeeded" if request.reused else "queued"
         if wait and request.job is not None:
             state = wait_with_progress(project, request.job, f"run {request.run}  {asset}")

@@ -147,7 +147,7 @@ class JobRuntime:
         path = Path(base.path)
         if not base.path or not path.exists():
             path = locate_base(base.name)
-        digest = model_digest(path)
+        digest = model_digest(path, Path(base.config) if base.config else None)
         if digest != base.digest:
             raise NotFoundError(
                 f"The base model {base.name!r} in {path} is not the one this job was made for "

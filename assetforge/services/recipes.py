@@ -15,6 +15,7 @@ from assetforge.extension.registry import Registered, get_registry
 from assetforge.services.assets import AssetInfo
 from assetforge.services.base_models import BaseModel, find_base
 from assetforge.services.projects import Project
+from assetforge.store.model_digest import HashProgress
 
 __all__ = ["Recipe", "parse_overrides", "recipes_for", "resolve_recipe", "validate_params"]
 
@@ -42,7 +43,13 @@ def recipes_for(asset_type: str = "") -> list[Registered[RecipeSpec]]:
 
 
 def resolve_recipe(
-    project: Project, asset: AssetInfo, *, name: str = "", overrides: Mapping[str, Any] | None = None, base: str = ""
+    project: Project,
+    asset: AssetInfo,
+    *,
+    name: str = "",
+    overrides: Mapping[str, Any] | None = None,
+    base: str = "",
+    hashing: HashProgress | None = None,
 ) -> Recipe:
     """The recipe for an asset: the named one, else the asset's, else the film's, else the first that fits its type and the base.
 
@@ -51,7 +58,8 @@ def resolve_recipe(
         asset: What is trained.
         name: Name of a preset.
         overrides: Parameters that differ from the preset.
-        base: Name or folder of a base model; by default the preset's, else the film's.
+        base: Name, path or hub id of a base model; by default the preset's, else the film's.
+        hashing: Hears about files of the base model that have to be hashed first.
 
     Raises:
         NotFoundError: No such recipe, trainer or base model.
@@ -59,7 +67,7 @@ def resolve_recipe(
     """
     defaults = project.config.defaults
     wanted_base = base or defaults.base
-    entry = _choose(asset, name or asset.recipe or defaults.recipe.get(asset.type, ""), wanted_base)
+    entry = _choose(asset, name or asset.recipe or defaults.recipe.get(asset.type, ""), wanted_base, hashing)
     spec = entry.spec
     base_name = base or spec.base or defaults.base
     if not base_name:
@@ -67,7 +75,7 @@ def resolve_recipe(
             f"The recipe {spec.name!r} trains on any {spec.family} model, and none was named.",
             hint="Name one with --base, or set defaults.base in project.toml.",
         )
-    model = find_base(base_name)
+    model = find_base(base_name, progress=hashing)
     trainer = get_registry().trainer(spec.trainer)
     if model.family not in trainer.spec.families:
         raise UsageError(
@@ -123,12 +131,12 @@ def validate_params(model: type[Params], values: Mapping[str, Any], *, what: str
         raise UsageError(f"The {what} cannot take {name}={first['input']!r}: {first['msg'].lower()}.") from error
 
 
-def _choose(asset: AssetInfo, name: str, base: str) -> Registered[RecipeSpec]:
+def _choose(asset: AssetInfo, name: str, base: str, hashing: HashProgress | None) -> Registered[RecipeSpec]:
     if name:
         return get_registry().recipe(name)
     fitting = recipes_for(asset.type)
     if base:
-        family = find_base(base).family
+        family = find_base(base, progress=hashing).family
         fitting = [entry for entry in fitting if entry.spec.family == family]
         fitting.sort(key=lambda entry: entry.spec.base != base)
     else:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sqlmodel import col, select
@@ -15,7 +14,8 @@ from assetforge.domain.suite import control_cells, plan_digest
 from assetforge.errors import NotFoundError, UsageError
 from assetforge.extension.registry import Registered, get_registry
 from assetforge.services.assets import AssetInfo, get_asset
-from assetforge.services.base_models import BaseModel, find_base
+from assetforge.services.base_models import BaseModel, find_base, recorded_base
+from assetforge.services.base_registration import known_bases
 from assetforge.services.projects import Project
 from assetforge.services.recipes import validate_params
 from assetforge.services.suites import SuiteInfo, choose_suite, suite_cells
@@ -128,7 +128,7 @@ def _base_of(project: Project, version: _Version, run: Run | None, name: str) ->
     """The model a version belongs on: what it was trained on; for imported ones the named one, the film's, or the only one of its family."""
     with project.read() as session:
         if run is not None:
-            return _recorded(session.get_one(BaseModelRecord, run.base_model_id))
+            return recorded_base(session.get_one(BaseModelRecord, run.base_model_id))
         known = session.exec(
             select(BaseModelRecord)
             .where(BaseModelRecord.family == version.family)
@@ -143,27 +143,15 @@ def _base_of(project: Project, version: _Version, run: Run | None, name: str) ->
                 hint="Name another one with --base.",
             )
         return model
-    names = dict.fromkeys(
-        [row.name for row in known]
-        + [entry.spec.name for entry in get_registry().base_models() if entry.spec.family == version.family]
-    )
+    recorded = {row.digest for row in known}
+    registered = [base.name for base in known_bases(version.family) if base.digest not in recorded]
+    names = dict.fromkeys([row.name for row in known] + registered)
     if len(names) == 1:
-        return _recorded(known[0]) if known else find_base(next(iter(names)))
+        return recorded_base(known[0]) if known else find_base(next(iter(names)))
     listed = ", ".join(names) or "none is known"
     raise UsageError(
         f"{version.address} was imported, and it is not known which {version.family} model it belongs on ({listed}).",
         hint="Name one with --base, or set defaults.base in project.toml.",
-    )
-
-
-def _recorded(row: BaseModelRecord) -> BaseModel:
-    return BaseModel(
-        name=row.name,
-        family=row.family,
-        path=Path(row.path),
-        digest=row.digest,
-        resolution=row.resolution,
-        licence=row.licence,
     )
 
 

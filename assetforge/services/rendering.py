@@ -13,7 +13,6 @@ from PIL import Image as Pillow
 from sqlmodel import Session, col, select
 
 from assetforge.api.job import (
-    BaseRef,
     Cell,
     EngineRef,
     JobSpec,
@@ -38,7 +37,7 @@ from assetforge.extension.registry import get_registry
 from assetforge.extension.required import check_required
 from assetforge.services import activity
 from assetforge.services.assets import AssetInfo
-from assetforge.services.base_models import record_base
+from assetforge.services.base_models import base_ref, record_base, recorded_base
 from assetforge.services.projects import Project
 from assetforge.services.render_plans import PlannedPass, RenderChoices, plan_passes
 from assetforge.services.results import verify_outputs
@@ -286,9 +285,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
     # The plan's code may have moved within a plugin of the same version; the registry knows where it is now.
     engine = engine.model_copy(update={"load": get_registry().renderer(engine.name).spec.load})
     payload = RenderPayload(
-        base=BaseRef(
-            name=base.name, family=base.family, digest=base.digest, path=base.path, resolution=base.resolution
-        ),
+        base=base_ref(recorded_base(base)),
         settings=settings,
         passes=tuple(
             RenderPass(

@@ -34,11 +34,12 @@ from assetforge.extension.registry import get_registry
 from assetforge.extension.required import check_required
 from assetforge.services import activity
 from assetforge.services.assets import AssetInfo, get_asset
-from assetforge.services.base_models import record_base
+from assetforge.services.base_models import base_ref, record_base, recorded_base
 from assetforge.services.datasets import DatasetInfo, get_dataset
 from assetforge.services.projects import Project
 from assetforge.services.recipes import Recipe, resolve_recipe
 from assetforge.services.results import store_output, verify_outputs
+from assetforge.store.model_digest import HashProgress
 from assetforge.store.weights import read_tensor_table, stamp
 
 __all__ = ["TrainingRequest", "close_job", "plan_job", "register_result", "request_training"]
@@ -85,6 +86,7 @@ def request_training(
     priority: int = 0,
     again: bool = False,
     cause: str = "by hand",
+    hashing: HashProgress | None = None,
 ) -> TrainingRequest:
     """Queue a run, unless the same dataset, recipe, trainer and base were trained already.
 
@@ -100,6 +102,7 @@ def request_training(
         priority: Higher goes first.
         again: Train even though the same key has a version.
         cause: Why, for the record.
+        hashing: Hears about files of the base model that have to be hashed first.
 
     Raises:
         NotFoundError: There is no dataset version, recipe, trainer or base model of that name.
@@ -114,7 +117,7 @@ def request_training(
             f"{frozen.address} has no references to train on.",
             hint="Add references with `assetforge ref add`, then freeze again.",
         )
-    chosen = resolve_recipe(project, asset, name=recipe, overrides=overrides, base=base)
+    chosen = resolve_recipe(project, asset, name=recipe, overrides=overrides, base=base, hashing=hashing)
     where = executor or project.config.defaults.executor
     get_registry().executor(where)
     key = _key(asset, frozen, chosen, seed)
@@ -174,13 +177,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         class_word=asset.class_word,
         recipe=run.recipe,
         recipe_key=run.recipe_key,
-        base={
-            "name": base.name,
-            "family": base.family,
-            "digest": base.digest,
-            "path": base.path,
-            "resolution": base.resolution,
-        },
+        base=base_ref(recorded_base(base)),
         output_name=f"{asset.name}-run{run.id:04d}",
         metadata={
             "assetforge.project": project.name,
