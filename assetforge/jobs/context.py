@@ -141,11 +141,13 @@ class JobRuntime:
         Raises:
             NotFoundError: It is not here, or its digest is another one.
         """
-        # Brings the database layer along, which a child needs for nothing else and would pay for at every start.
-        from assetforge.services.base_models import locate_base, model_digest
+        from assetforge.store.model_digest import model_digest
 
         path = Path(base.path)
         if not base.path or not path.exists():
+            # Brings the database layer along, which a child needs for nothing else and would pay for at every start.
+            from assetforge.services.base_models import locate_base
+
             path = locate_base(base.name)
         digest = model_digest(path, Path(base.config) if base.config else None)
         if digest != base.digest:
