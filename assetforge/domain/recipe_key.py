@@ -30,7 +30,8 @@ def recipe_key(
         dataset_tree: Tree hash of the dataset version: pictures, captions, crops, repeats, splits.
         trainer: Name of the trainer.
         trainer_version: Version of its spec.
-        params: Validated parameters, dumped in JSON mode with defaults filled in, so that a changed default changes the key.
+        params: Validated parameters that can change the weights, see :func:`assetforge.api.params.influential`; with defaults filled in, so that a
+            changed default changes the key.
         base_digest: Digest of the base model's files.
         trigger: Trigger word.
         class_word: Class word.

@@ -20,6 +20,7 @@ from assetforge.api.job import (
     TrainPayload,
     WeightsOutput,
 )
+from assetforge.api.params import influential
 from assetforge.db.models import Asset, BaseModelRecord, DatasetItemRow, DatasetVersion, Image, Reference, Run, Version
 from assetforge.db.models_jobs import Job
 from assetforge.db.queue_rows import enqueue
@@ -329,7 +330,7 @@ def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int) -> s
         dataset_tree=dataset.tree_hash,
         trainer=recipe.trainer.spec.name,
         trainer_version=recipe.trainer.spec.version,
-        params=recipe.params.model_dump(mode="json"),
+        params=influential(recipe.params),
         base_digest=recipe.base.digest,
         trigger=asset.trigger,
         class_word=asset.class_word,

@@ -9,7 +9,7 @@
         def base(self, folder):
             return BaseRef(name="tiny", family="sd15", digest="0" * 64, path=str(TINY_MODEL), resolution=64)
 
-The suite trains about six times; choose parameters that take a second or two. With ``spec.resumable`` the resume tests run too.
+The suite trains about seven times; choose parameters that take a second or two. With ``spec.resumable`` the resume tests run too.
 """
 
 # The names of the tests are their documentation.
@@ -34,6 +34,7 @@ from assetforge.extension.registry import load
 from assetforge.store.weights import read_metadata, tensor_hash
 from assetforge.testing.contexts import FolderTrainContext, SimulatedKill
 from assetforge.testing.inputs import ContextMaker, write_picture
+from assetforge.testing.other_values import other_values
 from assetforge.testing.tensors import read_arrays
 from assetforge.testing.writes import stray_writes, watch_writes
 
@@ -101,9 +102,11 @@ class TrainerContract(ABC):
         """An uninterrupted run with seed 7."""
         return self.finish(self.context(contract_root, contract_base, "finished"))
 
-    def context(self, root: Path, base: BaseRef, name: str, seed: int = 7) -> FolderTrainContext:
-        """A context on the work folder ``root/name``; an existing one is continued."""
-        params: Params = self.spec.params.model_validate(dict(self.params))
+    def context(
+        self, root: Path, base: BaseRef, name: str, seed: int = 7, others: Mapping[str, Any] | None = None
+    ) -> FolderTrainContext:
+        """A context on the work folder ``root/name``; an existing one is continued. ``others`` go before the class's own ``params``."""
+        params: Params = self.spec.params.model_validate({**self.params, **(others or {})})
         return ContextMaker(root)(params, base, name=name, seed=seed, size=self.size)
 
     def finish(self, context: FolderTrainContext) -> FinishedRun:
@@ -171,6 +174,16 @@ class TrainerContract(ABC):
             pytest.skip("the method has no randomness")
         other = self.finish(self.context(contract_root, contract_base, "other-seed", seed=8))
         assert other.final_hash != finished.final_hash
+
+    def test_what_claims_to_change_nothing_changes_nothing(
+        self, finished: FinishedRun, contract_root: Path, contract_base: BaseRef
+    ) -> None:
+        # Trainings that differ in nothing else are taken for the same one, and the older result is handed out.
+        others = other_values(finished.context.params)
+        if not others:
+            pytest.skip("every parameter has a say")
+        context = self.context(contract_root, contract_base, "other-values", others=others)
+        assert self.finish(context).final_hash == finished.final_hash, f"one of {others} changed the weights"
 
     def test_held_out_pictures_teach_nothing(
         self, finished: FinishedRun, contract_root: Path, contract_base: BaseRef

@@ -71,6 +71,14 @@ def test_the_bundle_says_everything_and_the_held_out_stay_marked(film):
     assert plan == training.plan_job(film, request.job)
 
 
+def test_how_often_checkpoints_are_written_is_no_other_training(film):
+    first = request_training(film, "coat", overrides={"checkpoint_every": 50})
+    joined = request_training(film, "coat", overrides={"checkpoint_every": 7})
+    assert (joined.run, joined.joined) == (first.run, True)
+    assert request_training(film, "coat", overrides={"rank": 3}).recipe_key != first.recipe_key
+    assert training.plan_job(film, first.job).spec.params["checkpoint_every"] == 50
+
+
 def test_the_same_training_joins_then_reuses_and_again_trains_anew(film, tmp_path):
     first = request_training(film, "coat")
     joined = request_training(film, "coat")

@@ -25,6 +25,7 @@ TRAINERS = {
     "ResumesWithOtherRandomness": "test_it_survives_being_killed",
     "IsNotSeeded": "test_same_seed_same_weights",
     "IgnoresTheSeed": "test_other_seed_other_weights",
+    "MindsTheCheckpoints": "test_what_claims_to_change_nothing_changes_nothing",
     "LearnsHeldOut": "test_held_out_pictures_teach_nothing",
     "WritesElsewhere": "test_it_writes_only_where_it_may",
     "ChangesInputs": "test_it_writes_only_where_it_may",

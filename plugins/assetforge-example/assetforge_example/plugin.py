@@ -30,7 +30,9 @@ class LinearTrainerParams(Params):
     alpha: float = param(4.0, "Scale of the update is alpha / rank.", group="Network", gt=0)
     learning_rate: float = param(0.02, "Step size of Adam.", group="Optimiser", gt=0, le=1)
     batch: int = param(4, "Pictures per step.", unit="pictures", group="Optimiser", ge=1, le=256)
-    checkpoint_every: int = param(50, "Steps between checkpoints.", unit="steps", group="Length", advanced=True, ge=1)
+    checkpoint_every: int = param(
+        50, "Steps between checkpoints.", unit="steps", group="Length", advanced=True, affects_result=False, ge=1
+    )
 
 
 TRAINER = TrainerSpec(

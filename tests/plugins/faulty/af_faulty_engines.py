@@ -53,6 +53,11 @@ class IgnoresTheSeed(LinearTrainer):
         return super().train(Bent(context, seed=1))
 
 
+class MindsTheCheckpoints(LinearTrainer):
+    def train(self, context):
+        return super().train(Bent(context, seed=context.seed + context.params.checkpoint_every))
+
+
 class LearnsHeldOut(LinearTrainer):
     def train(self, context):
         items = tuple(item.model_copy(update={"split": "train"}) for item in context.dataset.items)
