@@ -1,0 +1,43 @@
+"""Which tool reads which written form, family by family."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["FORMATS", "Format"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a family's LoRA is written for other tools.
+
+    Attributes:
+        example: The first part of a key.
+        readers: What each tool makes of the file, one line each. ``exact`` means: the same change of every weight. A tool that multiplies
+            alpha / rank into the weights gives the last bit only where that is a power of two; it is still called exact.
+    """
+
+    example: str
+    readers: Mapping[str, str]
+
+
+_LYCORIS = "LoHa and LoKr too"
+_UNET = {
+    "ComfyUI": f"exact, {_LYCORIS}; DoRA nearly (it divides by the length of the base's weight, not of the changed one)",
+    "A1111": f"exact, {_LYCORIS}; not DoRA (it takes magnitudes to be one for each input)",
+    "diffusers": "exact; LoRA only, of DoRA it drops the magnitudes",
+}
+
+FORMATS: Mapping[str, Format] = {
+    "sd15": Format(
+        "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q, lora_te_text_model_encoder_layers_0_mlp_fc1",
+        {"kohya sd-scripts": "exact; LoHa, LoKr and DoRA through LyCORIS", **_UNET},
+    ),
+    "sd2": Format(
+        "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q, lora_te_text_model_encoder_layers_0_mlp_fc1",
+        {"kohya sd-scripts": "exact; LoHa, LoKr and DoRA through LyCORIS", **_UNET},
+    ),
+    "sdxl": Format(
+        "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q, lora_te1_text_model_encoder_layers_0_mlp_fc1, lora_te2_...",
+        {"kohya sd-scripts": "exact; LoHa, LoKr and DoRA through LyCORIS", **_UNET},
+    ),
+}

@@ -1,0 +1,131 @@
+"""Where each family's layers stand in a file that other tools read.
+
+The names are facts about those tools: kohya's sd-scripts and musubi-tuner name what they train after the layers of the model's first
+publication, and ComfyUI looks for these names. Where that publication keeps several layers in one (query, key and value), one name holds
+several of diffusers' layers, one below the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from assetforge.errors import UsageError
+from assetforge_diffusers.keys.sgm import sgm_path
+
+__all__ = ["FAMILIES", "UNETS", "Place", "is_encoder", "loose_place", "place", "readable"]
+
+UNETS = frozenset({"sd15", "sd2", "sdxl"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layer stands in a file.
+
+    Attributes:
+        name: The name in the file, before the name of the tensor.
+        slot: Which of the layers under that name, from the top.
+        shares: Output rows of the layers under that name, in proportion, from the top.
+    """
+
+    name: str
+    slot: int = 0
+    shares: tuple[int, ...] = (1,)
+
+
+_ENCODERS: Mapping[str, Mapping[str, str]] = {
+    "sd15": {"text_encoder": "lora_te"},
+    "sd2": {"text_encoder": "lora_te"},
+    "sdxl": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
+}
+FAMILIES = tuple(_ENCODERS)
+"""The families whose names are known."""
+
+_ENCODER_PREFIXES: Mapping[str, Sequence[str]] = {
+    "lora_te": ("lora_te_", "lora_te1_", "text_encoder."),
+    "lora_te1": ("lora_te1_", "lora_te_", "text_encoder."),
+    "lora_te2": ("lora_te2_", "text_encoder_2."),
+}
+_DENOISER_PREFIXES = (
+    *("lora_unet_", "lora_transformer_", "lycoris_", "diffusion_model."),
+    *("transformer.", "unet.", "base_model.model."),
+)
+
+
+def is_encoder(component: str) -> bool:
+    """Whether a component is a text encoder."""
+    return component.startswith("text_encoder")
+
+
+def place(family: str, component: str, path: str) -> Place:
+    """Where the layer at ``path`` is written.
+
+    Raises:
+        UsageError: No such family, or no tool has a name for the layer.
+    """
+    if family not in _ENCODERS:
+        raise UsageError(f"The model family {family} is not one of {', '.join(FAMILIES)}.", hint="Name one of these.")
+    found = _encoder_place(family, component, path) if is_encoder(component) else _denoiser_place(family, path)
+    if found is None:
+        raise UsageError(
+            f"No other tool has a name for the layer {component}.{path} of a {family} model.",
+            hint="Train the attention and feed-forward layers, or keep the file in diffusers' own form.",
+        )
+    return found
+
+
+def loose_place(path: str) -> Place:
+    """Where a layer that cannot share a name is written: under diffusers' own path, as LyCORIS names it."""
+    return Place(f"lycoris_{_flat(path)}")
+
+
+def readable(family: str, component: str, path: str) -> list[Place]:
+    """All places, by :func:`canonical` name, where files of other tools keep the layer at ``path``."""
+    places = [Place(_body(component, path))]
+    try:
+        written = place(family, component, path)
+    except UsageError:
+        return places
+    _, body = canonical(family, written.name)
+    first = Place(body, written.slot, written.shares)
+    return [first, *(other for other in places if other.name != first.name)]
+
+
+def canonical(family: str, name: str) -> tuple[str, str]:
+    """The component (``""`` for the denoiser) and the layer, free of prefixes and dots, that a name in a file means.
+
+    Raises:
+        UsageError: The name is of no form known here.
+    """
+    for component, prefix in _ENCODERS[family].items():
+        for start in _ENCODER_PREFIXES[prefix]:
+            if name.startswith(start):
+                return component, _body(component, name.removeprefix(start))
+    for start in _DENOISER_PREFIXES:
+        if name.startswith(start):
+            return "", _flat(name.removeprefix(start))
+    raise UsageError(
+        f"No layer of a {family} model is called {name}.", hint="Take a LoRA that was trained on this family."
+    )
+
+
+def _flat(path: str) -> str:
+    return path.replace(".", "_")
+
+
+def _body(component: str, path: str) -> str:
+    return _flat(path).removeprefix("text_model_") if is_encoder(component) else _flat(path)
+
+
+def _encoder_place(family: str, component: str, path: str) -> Place | None:
+    prefix = _ENCODERS[family].get(component)
+    if prefix is None:
+        return None
+    if path.startswith("encoder.layers."):
+        path = f"text_model.{path}"  # transformers 5 took this level away; every other tool looks for it
+    return Place(f"{prefix}_{_flat(path)}")
+
+
+def _denoiser_place(family: str, path: str) -> Place | None:
+    if family == "sdxl":
+        published = sgm_path(path)
+        return Place(f"lora_unet_{_flat(published)}") if published else None
+    return Place(f"lora_unet_{_flat(path)}")

@@ -1,0 +1,149 @@
+"""A file that is written for other tools changes a pipeline of diffusers exactly as it was trained."""
+
+import diffusers
+import pytest
+import torch
+import transformers
+from keys_world import ADAPTED, lora
+
+from assetforge_diffusers.keys import to_kohya
+
+
+def unet(**settings):
+    return diffusers.UNet2DConditionModel(
+        **{
+            "block_out_channels": (4, 8),
+            "layers_per_block": 2,
+            "sample_size": 8,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "cross_attention_dim": 8,
+            "attention_head_dim": 2,
+            "norm_num_groups": 2,
+        }
+        | settings
+    )
+
+
+def clip(kind="CLIPTextModel"):
+    cls = getattr(transformers, kind)
+    return cls(
+        cls.config_class(
+            hidden_size=8,
+            intermediate_size=12,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            vocab_size=20,
+            projection_dim=8,
+            max_position_embeddings=8,
+            bos_token_id=0,
+            eos_token_id=1,
+            pad_token_id=1,
+        )
+    )
+
+
+def stable_diffusion(**settings):
+    return diffusers.StableDiffusionPipeline(
+        vae=None,
+        text_encoder=clip(),
+        tokenizer=None,
+        unet=unet(**settings),
+        scheduler=diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def stable_diffusion_xl():
+    return diffusers.StableDiffusionXLPipeline(
+        vae=None,
+        text_encoder=clip(),
+        text_encoder_2=clip("CLIPTextModelWithProjection"),
+        tokenizer=None,
+        tokenizer_2=None,
+        unet=unet(
+            block_out_channels=(4, 8, 8),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 1, 2),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=2,
+            projection_class_embeddings_input_dim=20,
+        ),
+        scheduler=diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
+    )
+
+
+def layers_of(pipe, family, components, **settings):
+    layers = []
+    for component in components:
+        endings = ADAPTED[family]
+        if component.startswith("text_encoder"):
+            endings = ("q_proj", "k_proj", "v_proj", "out_proj", "mlp.fc1", "mlp.fc2")
+        layers += [
+            lora(component, path, tuple(module.weight.shape), **settings)
+            for path, module in getattr(pipe, component).named_modules()
+            if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+            and path.endswith(tuple(f".{ending}" for ending in endings))
+            and any(part.isdigit() for part in path.split("."))
+        ]
+    return layers
+
+
+def difference(pipe, layers):
+    """The largest difference between what the pipeline was given and what was trained, over all layers that have an adapter."""
+    worst = 0.0
+    loaded = set()
+    for component in {layer.component for layer in layers}:
+        for path, module in getattr(pipe, component).named_modules():
+            if path and getattr(module, "lora_A", None):
+                loaded.add((component, path))
+    assert loaded >= {(layer.component, layer.path) for layer in layers}
+    for layer in layers:
+        module = getattr(pipe, layer.component).get_submodule(layer.path)
+        (name,) = module.lora_A
+        down, up = (part[name].weight.detach().double() for part in (module.lora_A, module.lora_B))
+        got = up.flatten(1) @ down.flatten(1) * module.scaling[name]
+        trained = (
+            layer.tensors["lora_B.weight"].flatten(1).double() @ layer.tensors["lora_A.weight"].flatten(1).double()
+        )
+        worst = max(worst, float((got - trained * (layer.alpha / layer.rank)).abs().max()))
+        loaded.discard((layer.component, layer.path))
+    for component, path in loaded:
+        module = getattr(pipe, component).get_submodule(path)
+        assert not any(weight.weight.any() for weight in module.lora_B.values()), path
+    return worst
+
+
+@pytest.mark.parametrize(
+    ("family", "build", "components"),
+    [
+        ("sd15", stable_diffusion, ("unet", "text_encoder")),
+        ("sd2", lambda: stable_diffusion(use_linear_projection=True), ("unet", "text_encoder")),
+        ("sdxl", stable_diffusion_xl, ("unet", "text_encoder", "text_encoder_2")),
+    ],
+)
+@pytest.mark.parametrize(("rank", "alpha"), [(4, 2.0), (3, 1.0), (2, 8.0)])
+def test_diffusers_loads_unets_exactly(family, build, components, rank, alpha):
+    pipe = build()
+    layers = layers_of(pipe, family, components, rank=rank, alpha=alpha)
+    pipe.load_lora_weights(to_kohya(family, layers))
+    assert {layer.component for layer in layers} == set(components)
+    assert difference(pipe, layers) == 0.0
+
+
+def test_diffusers_loads_layers_of_different_rank_and_alpha_exactly():
+    pipe = stable_diffusion_xl()
+    layers = layers_of(pipe, "sdxl", ("unet",), rank=4, alpha=1.0)
+    layers += layers_of(pipe, "sdxl", ("text_encoder", "text_encoder_2"), rank=2, alpha=1.0)
+    layers = [
+        lora(layer.component, layer.path, tuple(pipe.unet.get_submodule(layer.path).weight.shape), rank=8, alpha=3.0)
+        if "conv" in layer.path
+        else layer
+        for layer in layers
+    ]
+    pipe.load_lora_weights(to_kohya("sdxl", layers))
+    assert difference(pipe, layers) == 0.0
