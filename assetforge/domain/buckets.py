@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Fit", "Size", "bucket_sizes", "fit", "fits"]
+__all__ = ["Fit", "Size", "bucket_sizes", "cover", "fit", "fits"]
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -85,7 +85,7 @@ def fit(size: Size, resolution: int, step: int, *, enlarge: bool = False) -> Fit
         own = (min(width, nearest[0]) // step * step, min(height, nearest[1]) // step * step)
         if min(own) > 0:
             nearest = own
-    return _cover(size, nearest)
+    return cover(size, nearest)
 
 
 def fits(size: Size, resolutions: Sequence[int], step: int, *, enlarge: bool = False) -> tuple[Fit, ...]:
@@ -99,6 +99,13 @@ def fits(size: Size, resolutions: Sequence[int], step: int, *, enlarge: bool = F
     return tuple(found.values())
 
 
+def cover(size: Size, bucket: Size) -> Fit:
+    """How a picture fills exactly that size: scaled to cover it, cut at the edges, the middle kept."""
+    scale = max(bucket[0] / size[0], bucket[1] / size[1])
+    resized = (max(bucket[0], round(size[0] * scale)), max(bucket[1], round(size[1] * scale)))
+    return Fit(bucket, resized, (resized[0] - bucket[0]) // 2, (resized[1] - bucket[1]) // 2, scale > 1.0)
+
+
 def _distance(aspect: float, bucket: Size) -> float:
     ratio = aspect * bucket[1] / bucket[0]
     return max(ratio, 1.0 / ratio)
@@ -106,9 +113,3 @@ def _distance(aspect: float, bucket: Size) -> float:
 
 def _fills(size: Size, bucket: Size) -> bool:
     return size[0] >= bucket[0] and size[1] >= bucket[1]
-
-
-def _cover(size: Size, bucket: Size) -> Fit:
-    scale = max(bucket[0] / size[0], bucket[1] / size[1])
-    resized = (max(bucket[0], round(size[0] * scale)), max(bucket[1], round(size[1] * scale)))
-    return Fit(bucket, resized, (resized[0] - bucket[0]) // 2, (resized[1] - bucket[1]) // 2, scale > 1.0)

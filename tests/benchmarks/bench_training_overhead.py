@@ -17,50 +17,74 @@ from assetforge_diffusers.adapters import trainable
 from assetforge_diffusers.families.sd15 import StableDiffusion15
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.machine import memory_mb, take_machine
-from assetforge_diffusers.material import Material
+from assetforge_diffusers.material import Bucket, Material, Texts
 from assetforge_diffusers.params import LoraTrainerParams
+from assetforge_diffusers.views import Entry
 from diffusers import DDIMScheduler, UNet2DConditionModel
+
+from assetforge.api.job import DatasetItem
+from assetforge.domain.buckets import cover
 
 LIMIT = 1.10
 PICTURES, BATCH, LATENT, CHANNELS, TOKENS, WIDTH = 12, 4, 16, 8, 48, 128
 
 
-class _Frozen(torch.nn.Module):
-    """Stands in for a network that a step with cached latents and captions never runs."""
-
-    config = type("Config", (), {"scaling_factor": 0.18215})()
-
-
 class _Parts:
-    """A UNet of the toybox's size with random weights, and the noise schedule of Stable Diffusion 1.x."""
+    """Stands in for a base on disk: a UNet of the toybox's size with random weights, and the noise schedule of Stable Diffusion 1.x."""
+
+    dtype = torch.float32
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.unet = UNet2DConditionModel(
-            sample_size=LATENT,
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
-            block_out_channels=(64, 96, 128),
-            layers_per_block=1,
-            cross_attention_dim=WIDTH,
-            attention_head_dim=4,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        )
-        self.scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-        self.vae, self.text_encoder = _Frozen(), _Frozen()
+        self._parts = {
+            "unet": UNet2DConditionModel(
+                sample_size=LATENT,
+                in_channels=CHANNELS,
+                out_channels=CHANNELS,
+                block_out_channels=(64, 96, 128),
+                layers_per_block=1,
+                cross_attention_dim=WIDTH,
+                attention_head_dim=4,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            ).requires_grad_(requires_grad=False),
+            "scheduler": DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+        }
+
+    def load(self, name: str) -> object:
+        """The UNet or the scheduler; a step with cached latents and captions needs nothing else."""
+        return self._parts[name]
+
+    def config(self, name: str) -> dict[str, object]:
+        """The autoencoder's settings, which scale latents."""
+        del name
+        return {"scaling_factor": 0.18215}
+
+
+def make_material() -> Material:
+    """Random latents, mirrored ones too, and embeddings."""
+    source = torch.Generator().manual_seed(1)
+    side = LATENT * 8
+    item = DatasetItem(file="picture.png", sha256="0" * 64, caption="", width=side, height=side)
+    entries = [Entry(item, cover((side, side), (side, side)))] * PICTURES
+    bucket = Bucket(
+        size=(side, side),
+        entries=tuple(range(PICTURES)),
+        moments=torch.randn((PICTURES, 2, 2 * CHANNELS, LATENT, LATENT), generator=source),
+        masks=None,
+        geometry=torch.tensor([entry.geometry for entry in entries]),
+        weights=torch.ones(PICTURES),
+    )
+    texts = Texts(
+        tokens={"ids": torch.zeros((PICTURES + 1, TOKENS), dtype=torch.long)},
+        told={"hidden": torch.randn((PICTURES + 1, TOKENS, WIDTH), generator=source)},
+        rows=tuple((row,) for row in range(PICTURES)),
+    )
+    return Material(entries, [bucket], texts)
 
 
 def make_loop(steps: int) -> TrainingLoop:
     """Our loop over random latents and embeddings, with everything switched on that costs time in a usual run."""
-    source = torch.Generator().manual_seed(1)
-    material = Material(
-        moments=torch.randn((PICTURES, 2, 2 * CHANNELS, LATENT, LATENT), generator=source),
-        tokens=torch.zeros((PICTURES + 1, TOKENS), dtype=torch.long),
-        row=tuple(range(PICTURES)),
-        told={"hidden": torch.randn((PICTURES + 1, TOKENS, WIDTH), generator=source)},
-        names=tuple(map(str, range(PICTURES))),
-    )
     params = LoraTrainerParams(
         rank=8,
         alpha=8.0,
@@ -72,7 +96,8 @@ def make_loop(steps: int) -> TrainingLoop:
         caption_dropout=0.1,
     )
     machine = take_machine("cpu", 1, "fp32", training=True)
-    return TrainingLoop(StableDiffusion15(_Parts()), material, [1] * PICTURES, params, steps, 0, machine)
+    family = StableDiffusion15(_Parts())
+    return TrainingLoop(family, make_material(), params, steps, 0, machine)
 
 
 def make_bare_step(loop: TrainingLoop) -> Callable[[], None]:

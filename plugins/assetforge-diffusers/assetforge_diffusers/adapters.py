@@ -18,6 +18,7 @@ from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.params import LoraTrainerParams
 
 __all__ = [
+    "ADAPTER",
     "adapter_config_json",
     "adapter_state",
     "add_adapters",
@@ -28,7 +29,8 @@ __all__ = [
     "trainable",
 ]
 
-_ADAPTER = "default"
+ADAPTER = "default"
+_PREFIXES = {"unet": "lora_unet", "text_encoder": "lora_te"}
 Modules = Mapping[str, torch.nn.Module]
 
 
@@ -87,7 +89,7 @@ def adapter_state(modules: Modules) -> dict[str, torch.Tensor]:
     return {
         f"{component}.{name}": tensor.detach().cpu().contiguous().clone()
         for component, module in modules.items()
-        for name, tensor in get_peft_model_state_dict(module, adapter_name=_ADAPTER).items()
+        for name, tensor in get_peft_model_state_dict(module, adapter_name=ADAPTER, save_embedding_layers=False).items()
     }
 
 
@@ -100,7 +102,7 @@ def load_adapter_state(modules: Modules, tensors: Mapping[str, torch.Tensor]) ->
     expected = {
         f"{component}.{name}"
         for component, module in modules.items()
-        for name in get_peft_model_state_dict(module, adapter_name=_ADAPTER)
+        for name in get_peft_model_state_dict(module, adapter_name=ADAPTER, save_embedding_layers=False)
     }
     if expected != set(tensors):
         raise UsageError(
@@ -113,7 +115,7 @@ def load_adapter_state(modules: Modules, tensors: Mapping[str, torch.Tensor]) ->
             for name, tensor in tensors.items()
             if name.startswith(f"{component}.")
         }
-        set_peft_model_state_dict(module, part, adapter_name=_ADAPTER)
+        set_peft_model_state_dict(module, part, adapter_name=ADAPTER)
 
 
 def _kohya_stem(prefix: str, component: str, path: str) -> str:
@@ -128,10 +130,10 @@ def to_kohya(family: Family, modules: Modules) -> dict[str, torch.Tensor]:
     for name, tensor in adapter_state(modules).items():
         component, _, rest = name.partition(".")
         path, _, part = rest.rpartition(".lora_")
-        stem = _kohya_stem(family.kohya_prefixes[component], component, path)
+        stem = _kohya_stem(_PREFIXES[component], component, path)
         layer: Any = modules[component].get_submodule(path)
         tensors[f"{stem}.{'lora_down' if part.startswith('A') else 'lora_up'}.weight"] = tensor
-        tensors[f"{stem}.alpha"] = torch.tensor(float(layer.lora_alpha[_ADAPTER]))
+        tensors[f"{stem}.alpha"] = torch.tensor(float(layer.lora_alpha[ADAPTER]))
     return tensors
 
 
@@ -146,7 +148,7 @@ def load_kohya(family: Family, modules: Modules, tensors: Mapping[str, torch.Ten
     for name, fresh in adapter_state(modules).items():
         component, _, rest = name.partition(".")
         path, _, part = rest.rpartition(".lora_")
-        stem = _kohya_stem(family.kohya_prefixes[component], component, path)
+        stem = _kohya_stem(_PREFIXES[component], component, path)
         source = f"{stem}.{'lora_down' if part.startswith('A') else 'lora_up'}.weight"
         if source not in tensors or tensors[source].shape != fresh.shape:
             raise UsageError(
@@ -157,7 +159,7 @@ def load_kohya(family: Family, modules: Modules, tensors: Mapping[str, torch.Ten
         tensor = tensors[source].float()
         if part.startswith("B") and f"{stem}.alpha" in tensors:
             layer: Any = modules[component].get_submodule(path)
-            tensor = tensor * (float(tensors[f"{stem}.alpha"]) / float(layer.lora_alpha[_ADAPTER]))
+            tensor = tensor * (float(tensors[f"{stem}.alpha"]) / float(layer.lora_alpha[ADAPTER]))
         state[name] = tensor
     left = [name for name in tensors if not name.endswith(".alpha") and name not in used]
     if left:
@@ -188,6 +190,6 @@ def adapter_config_json(modules: Any) -> str:
     """
     settings: dict[str, Any] = {}
     for component, module in modules.items():
-        for name, value in {**module.peft_config[_ADAPTER].to_dict(), "lora_dropout": 0.0}.items():
+        for name, value in {**module.peft_config[ADAPTER].to_dict(), "lora_dropout": 0.0}.items():
             settings[f"{component}.{name}"] = sorted(value) if isinstance(value, set) else value
     return json.dumps(settings, indent=2, sort_keys=True)

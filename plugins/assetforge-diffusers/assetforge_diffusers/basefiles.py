@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import inspect
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,12 @@ class BaseFiles:
         for name in names:
             self._loaded.pop(name, None)
 
-    def pipeline(self) -> Any:
-        """The pipeline of diffusers over all components, without safety checker."""
+    def pipeline(self, only: Collection[str] | None = None) -> Any:
+        """The pipeline of diffusers over all components, without safety checker; with ``only``, over those alone, for loading LoRAs into them."""
         kind = getattr(diffusers, self.pipeline_class)
         arguments = inspect.signature(kind.__init__).parameters
         parts: dict[str, Any] = {name: None for name in _SKIPPED if name in arguments}
-        parts |= {name: self.load(name) for name in self.names}
+        parts |= {name: self.load(name) if only is None or name in only else None for name in self.names}
         if "requires_safety_checker" in arguments:
             parts["requires_safety_checker"] = False
         built = kind.from_pretrained(self.folder, **parts, local_files_only=True)

@@ -9,17 +9,24 @@ from assetforge.errors import JobError
 from assetforge_diffusers.adapters import adapter_state, load_adapter_state
 from assetforge_diffusers.loading import read_tensors
 from assetforge_diffusers.loop import TrainingLoop
+from assetforge_diffusers.optimizers import load_optimizer_state, optimizer_state
 
 __all__ = ["commit", "restore"]
 
 
 def commit(context: TrainContext, loop: TrainingLoop, step: int, state: dict[str, Any]) -> None:
     """Write and commit the state after ``step`` steps."""
-    files = {name: context.checkpoint_file(step, f"{name}.safetensors") for name in ("lora", "optimizer")}
-    save_file(adapter_state(loop.modules), files["lora"])
-    save_file(loop.optimizer_state(), files["optimizer"])
+    tensors, values = optimizer_state(loop.optimizer, loop.parameters)
+    parts = {"lora": adapter_state(loop.modules), "optimizer": tensors}
+    if loop.ema is not None:
+        parts["average"] = loop.ema.state()
+    files = {name: context.checkpoint_file(step, f"{name}.safetensors") for name in parts}
+    for name, part in parts.items():
+        save_file(part, files[name])
     context.commit_checkpoint(
-        step, files, {**state, "scaler": loop.scaler_state(), "identity": _identity(context, loop)}
+        step,
+        files,
+        {**state, "optimizer": values, "scaler": loop.scaler_state(), "identity": _identity(context, loop)},
     )
 
 
@@ -37,14 +44,25 @@ def restore(context: TrainContext, loop: TrainingLoop, checkpoint: Checkpoint) -
             hint="Start a new run instead of resuming.",
         )
     load_adapter_state(loop.modules, read_tensors(checkpoint.files["lora"])[0])
-    loop.load_optimizer_state(read_tensors(checkpoint.files["optimizer"])[0])
+    tensors = read_tensors(checkpoint.files["optimizer"])[0]
+    load_optimizer_state(loop.optimizer, loop.parameters, tensors, checkpoint.state["optimizer"])
+    if loop.ema is not None:
+        loop.ema.load_state(read_tensors(checkpoint.files["average"])[0])
     loop.load_scaler_state(checkpoint.state["scaler"])
     return dict(checkpoint.state)
 
 
 def _identity(context: TrainContext, loop: TrainingLoop) -> dict[str, Any]:
     learning = loop.params.model_dump(
-        mode="json", exclude={"checkpoint_every", "validation_every", "gradient_checkpointing"}
+        mode="json",
+        exclude={
+            "checkpoint_every",
+            "validation_every",
+            "keep_every",
+            "gradient_checkpointing",
+            "fit_memory",
+            "memory_limit",
+        },
     )
     return {
         "dataset": context.dataset.tree_hash,

@@ -1,20 +1,25 @@
-"""Writes the trained LoRA in kohya's and in diffusers' form, and proves that both give back the model that was trained."""
+"""Writes the trained LoRA in the form of kohya's scripts and in diffusers' form, and proves that both give back the model that was trained."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from assetforge.errors import JobError
-from assetforge_diffusers.adapters import adapter_config_json, to_diffusers, to_kohya
-from assetforge_diffusers.families.base import Family
+from assetforge_diffusers.adapters import ADAPTER, adapter_config_json, to_diffusers, to_kohya
+from assetforge_diffusers.draws import generator
+from assetforge_diffusers.families.base import Family, Told
 from assetforge_diffusers.loading import align_weights, read_tensors
-from assetforge_diffusers.machine import Machine
+from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.metadata import hashes_of
 
 __all__ = ["verify_exports", "write_exports"]
 
+_EXPORT = "export"
+_PROBE_TIMES = (0.05, 0.5, 0.95)
 _GPU_TOLERANCE = 1e-3
 """Other devices than the CPU may choose another kernel for the same numbers; a wrong alpha or a lost layer is far above it."""
 
@@ -36,25 +41,13 @@ def write_exports(
     return kohya, diffusers, described["sshs_model_hash"]
 
 
-def verify_exports(
-    base: Path,
-    family: Family,
-    machine: Machine,
-    adapted: Sequence[str],
-    files: Sequence[Path],
-    captions: Sequence[str],
-    side: int,
-) -> float:
-    """Reload every file into a fresh pipeline and compare its outputs with the trained model's.
+@torch.no_grad()
+def verify_exports(loop: TrainingLoop, files: Sequence[Path]) -> float:
+    """Load every file beside what was trained, with the loader that people use, and compare what the networks answer.
 
     Args:
-        base: Folder of the base model.
-        family: The trained model; it is moved to the CPU afterwards.
-        machine: Where and in which number format it was trained; compared in fp32, on base weights that went through that format.
-        adapted: Components that wear LoRA layers.
+        loop: The trained run; its networks are in evaluation mode afterwards.
         files: LoRA files.
-        captions: What the probes are told.
-        side: Pixels.
 
     Returns:
         Largest difference of any output; exactly 0.0 on a CPU.
@@ -62,38 +55,78 @@ def verify_exports(
     Raises:
         JobError: A file does not give back the trained model.
     """
-    for component in adapted:
-        getattr(family.pipeline, component).eval()
-    trained = _probe(family, machine.device, captions, side)
-    family.pipeline.to("cpu")
-    fresh = type(family).open(base)
-    for component in adapted:
-        getattr(fresh.pipeline, component).to(machine.dtype).to(torch.float32)
-    worst, device = 0.0, machine.device
+    family, modules, device = loop.family, loop.modules, loop.machine.device
+    for module in modules.values():
+        module.eval()
+    trained = _answers(loop)
+    shell, worst = family.base.pipeline(only=tuple(modules)), 0.0
     for file in files:
         read_tensors(file)
-        fresh.pipeline.load_lora_weights(
-            file.parent, weight_name=file.name, adapter_name="export", local_files_only=True, use_safetensors=True
-        )
-        reloaded = _probe(fresh, device, captions, side)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="Already found a `peft_config`"
+            )  # the trained one stays beside it
+            shell.load_lora_weights(
+                file.parent, weight_name=file.name, adapter_name=_EXPORT, local_files_only=True, use_safetensors=True
+            )
+        for module in modules.values():
+            _activate(module, _EXPORT)
+        reloaded = _answers(loop)
+        for module in modules.values():
+            _activate(module, ADAPTER)
+            if _EXPORT in module.peft_config:
+                _delete(module, _EXPORT)
         difference = max(float((reloaded[name] - trained[name]).abs().max()) for name in trained)
-        allowed = (
-            0.0
-            if device.type == "cpu"
-            else _GPU_TOLERANCE * max(float(tensor.abs().max()) for tensor in trained.values())
-        )
-        if not difference <= allowed:
+        largest = max(float(tensor.abs().max()) for tensor in trained.values())
+        if not difference <= (0.0 if device.type == "cpu" else _GPU_TOLERANCE * largest):
             raise JobError(
                 f"{file.name} was written but does not give back the trained model: its outputs differ by {difference:.3g}.",
                 hint="Nothing was registered. Please report the recipe and the versions of diffusers and peft.",
             )
         worst = max(worst, difference)
-        fresh.pipeline.unload_lora_weights()
     return worst
 
 
-def _probe(family: Family, device: torch.device, captions: Sequence[str], side: int) -> dict[str, torch.Tensor]:
-    for module in (family.denoiser, *family.text_encoders.values()):
-        module.to(device, torch.float32)
-        align_weights(module)
-    return family.probe(captions, side)
+def _activate(module: Any, adapter: str) -> None:
+    """Let a network wear that adapter alone; the file may hold nothing for it."""
+    if adapter not in module.peft_config:
+        module.disable_adapters()
+        return
+    module.enable_adapters()
+    module.set_adapter(adapter)
+    for name, parameter in module.named_parameters():
+        if f".{adapter}." in name or name.endswith(f".{adapter}"):
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(requires_grad=adapter == ADAPTER)
+    align_weights(module)
+
+
+def _delete(module: Any, adapter: str) -> None:
+    """Networks of diffusers and of transformers name this differently."""
+    delete = getattr(module, "delete_adapters", None) or module.delete_adapter
+    delete(adapter)
+
+
+def _answers(loop: TrainingLoop) -> dict[str, torch.Tensor]:
+    """What the adapted networks say about the first and the empty caption, at three noise levels."""
+    family, material, device = loop.family, loop.material, loop.machine.device
+    bucket, outputs = material.buckets[0], {}
+    shape = material.latent_shape(bucket.entries[0], 1)
+    geometry = bucket.geometry[:1].to(device)
+    for row in (0, -1):
+        told = _told(family, loop, row, device)
+        outputs |= {f"{name} {row}": tensor.float().cpu() for name, tensor in told.items()}
+        noise = torch.randn(shape, generator=generator(0, "probe", row)).to(device)
+        for time in _PROBE_TIMES:
+            with loop.machine.accelerator.autocast():
+                answer = family.predict(noise, family.time_at(time, device), told, geometry)
+            outputs[f"{row} at {time}"] = answer.float().cpu()
+    return outputs
+
+
+def _told(family: Family, loop: TrainingLoop, row: int, device: torch.device) -> Told:
+    texts = loop.material.texts
+    rows = slice(row, row + 1 or None)
+    if texts.told is not None:
+        return {name: tensor[rows].to(device) for name, tensor in texts.told.items()}
+    return family.encode_tokens({name: ids[rows].to(device) for name, ids in texts.tokens.items()})

@@ -1,176 +1,227 @@
-"""What a run learns from, encoded once: latent moments per picture, token ids and embeddings per caption.
+"""What a run learns from, encoded once: latent moments per picture and size, token ids and embeddings per caption.
 
-Cache entries are keyed by content (the bytes of the picture, crop, side, flip, the autoencoder's weights; the caption, the text encoder's weights),
-so a replaced picture or an edited caption can never meet a stale entry, and one entry serves every run, asset and film.
+Cache entries are keyed by content (the bytes of the picture, crop, size, flip, the autoencoder's files; the caption, the text encoders' files), so a
+replaced picture or an edited caption can never meet a stale entry, and one entry serves every run, asset and film.
 """
 
 import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch.nn.functional as F  # noqa: N812
 
 from assetforge.api.context import Stopped, TrainContext
-from assetforge.api.job import DatasetItem
+from assetforge.domain.buckets import Size
+from assetforge.errors import ImageError, UsageError
+from assetforge_diffusers.cache import ContentCache, digest_of
+from assetforge_diffusers.captions import caption_variants
 from assetforge_diffusers.draws import Pick
-from assetforge_diffusers.families.base import Conditioning, Family
-from assetforge_diffusers.pictures import PICTURES_VERSION, read_square
+from assetforge_diffusers.families.base import Family, Tokens, Told
+from assetforge_diffusers.params import LoraTrainerParams
+from assetforge_diffusers.pictures import PICTURES_VERSION, read_fitted
+from assetforge_diffusers.views import Entry
 
-__all__ = ["ContentCache", "Material", "prepare_material"]
+__all__ = ["Batch", "Bucket", "Material", "Texts", "prepare_material"]
 
-_ENCODING_VERSION = "1"
+_ENCODING_VERSION = "2"
 _DEVICE_BUDGET = 2**30
-
-
-class ContentCache:
-    """Small safetensors files named by a key; anybody may delete them at any time."""
-
-    def __init__(self, folder: Path) -> None:
-        """Keep entries under ``folder``."""
-        self._folder = folder
-
-    def _file(self, key: str) -> Path:
-        return self._folder / key[:2] / f"{key[2:]}.safetensors"
-
-    def get(self, key: str) -> dict[str, torch.Tensor] | None:
-        """The entry, or ``None`` when it is missing or damaged."""
-        try:
-            return load_file(self._file(key))
-        except (OSError, SafetensorError):
-            return None
-
-    def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write an entry whole or not at all."""
-        file = self._file(key)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".partial", delete=False) as partial:
-            pass
-        try:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial.name)
-            os.replace(partial.name, file)  # noqa: PTH105 - one call that both names need
-        finally:
-            Path(partial.name).unlink(missing_ok=True)
+_PART = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """Encoded pictures and captions.
+class Batch:
+    """Some views, ready for a device.
 
     Attributes:
-        moments: (pictures, flips, 2 * channels, h, w); flips is 1 or 2.
-        tokens: (captions, length); the last row is the empty caption.
-        row: Row of ``tokens`` per picture.
-        told: Embeddings per row of ``tokens``; ``None`` while the text encoder trains.
-        names: File names of the pictures, for messages.
+        moments: (batch, 2 * channels, ..., h, w).
+        mask: Weight of every latent pixel, (batch, 1, ..., h, w), or ``None``.
+        geometry: See :meth:`Family.predict`; (batch, 6).
+        weight: Weight of every picture's loss, (batch,), or ``None`` when all are 1.
+        tokens: Token ids by name, (batch, length).
+        told: Embeddings by name; ``None`` while a text encoder trains.
     """
 
     moments: torch.Tensor
-    tokens: torch.Tensor
-    row: tuple[int, ...]
-    told: Conditioning | None
-    names: tuple[str, ...]
+    mask: torch.Tensor | None
+    geometry: torch.Tensor
+    weight: torch.Tensor | None
+    tokens: Tokens
+    told: Told | None
 
-    def latent_shape(self, batch: int) -> tuple[int, int, int, int]:
-        """Shape of a batch of latents."""
-        _, _, channels, height, width = self.moments.shape
-        return batch, channels // 2, height, width
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        """Every tensor changed."""
+        return Batch(
+            change(self.moments),
+            None if self.mask is None else change(self.mask),
+            change(self.geometry),
+            None if self.weight is None else change(self.weight),
+            {name: change(tensor) for name, tensor in self.tokens.items()},
+            None if self.told is None else {name: change(tensor) for name, tensor in self.told.items()},
+        )
 
-    def batch(
-        self, picks: Sequence[Pick], device: torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor, Conditioning | None]:
-        """Moments, token ids and embeddings of some views, on ``device``."""
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The encoded pictures of one size.
+
+    Attributes:
+        size: Width and height in pixels.
+        entries: Which entries they are, in row order.
+        moments: (entries, flips, 2 * channels, ..., h, w); flips is 1 or 2.
+        masks: (entries, flips, 1, ..., h, w), or ``None``.
+        geometry: (entries, 6).
+        weights: (entries,).
+    """
+
+    size: Size
+    entries: tuple[int, ...]
+    moments: torch.Tensor
+    masks: torch.Tensor | None
+    geometry: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The captions of a run.
+
+    Attributes:
+        tokens: Token ids by name, (texts, length); the last row is the empty caption.
+        told: Embeddings per row; ``None`` while a text encoder trains.
+        rows: Rows of every entry's caption, one per variant.
+    """
+
+    tokens: Tokens
+    told: Told | None
+    rows: tuple[tuple[int, ...], ...]
+
+
+class Material:
+    """Encoded pictures and captions.
+
+    Args:
+        entries: What they are, in the order that picks count.
+        buckets: The pictures by size.
+        texts: The captions.
+    """
+
+    def __init__(self, entries: Sequence[Entry], buckets: Sequence[Bucket], texts: Texts) -> None:
+        self.entries, self.buckets, self.texts = tuple(entries), tuple(buckets), texts
+        self._weighted = any(entry.weight != 1.0 for entry in entries)
+        self._place = {
+            entry: (number, row) for number, bucket in enumerate(buckets) for row, entry in enumerate(bucket.entries)
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures are kept."""
+        return self.buckets[0].moments.device
+
+    def bucket_of(self, entry: int) -> Bucket:
+        """The bucket of an entry."""
+        return self.buckets[self._place[entry][0]]
+
+    def latent_shape(self, entry: int, batch: int) -> tuple[int, ...]:
+        """Shape of a batch of latents of an entry's size."""
+        _, _, channels, *rest = self.bucket_of(entry).moments.shape
+        return (batch, channels // 2, *rest)
+
+    def batch(self, picks: Sequence[Pick]) -> Batch:
+        """Some views of one bucket, where the material is."""
+        bucket = self.bucket_of(picks[0].entry)
+        last = len(next(iter(self.texts.tokens.values()))) - 1
         where = torch.tensor(
-            [
-                [pick.item, int(pick.flipped), self.row[pick.item] if pick.captioned else len(self.tokens) - 1]
-                for pick in picks
-            ]
+            [[self._place[pick.entry][1], int(pick.flipped), self._text_row(pick, last)] for pick in picks]
         )
-        if self.moments.device.type != "cpu":
-            where = where.to(self.moments.device, non_blocking=True)
-        items, flips, rows = where.unbind(1)
-        told = (
-            None
-            if self.told is None
-            else {name: tensor[rows].to(device, non_blocking=True) for name, tensor in self.told.items()}
+        if self.device.type != "cpu":
+            where = where.pin_memory().to(self.device, non_blocking=True)
+        rows, flips, texts = where.unbind(1)
+        told = None if self.texts.told is None else {name: rows_[texts] for name, rows_ in self.texts.told.items()}
+        return Batch(
+            bucket.moments[rows, flips],
+            None if bucket.masks is None else bucket.masks[rows, flips],
+            bucket.geometry[rows],
+            bucket.weights[rows] if self._weighted else None,
+            {name: ids[texts] for name, ids in self.texts.tokens.items()},
+            told,
         )
-        return self.moments[items, flips].to(device, non_blocking=True), self.tokens[rows], told
 
-
-def _digest(parts: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _latent_key(item: DatasetItem, side: int, flipped: bool, family: Family) -> str:
-    return _digest(
-        {
-            "kind": "moments",
-            "image": item.sha256,
-            "crop": item.crop,
-            "side": side,
-            "flipped": flipped,
-            "autoencoder": family.autoencoder_digest,
-            "code": [PICTURES_VERSION, _ENCODING_VERSION],
-        }
-    )
-
-
-def _text_key(caption: str, family: Family) -> str:
-    return _digest(
-        {
-            "kind": "text",
-            "caption": hashlib.sha256(caption.encode()).hexdigest(),
-            "encoder": family.text_digest,
-            "code": _ENCODING_VERSION,
-        }
-    )
+    def _text_row(self, pick: Pick, empty: int) -> int:
+        rows = self.texts.rows[pick.entry]
+        return empty if pick.variant < 0 else rows[pick.variant % len(rows)]
 
 
 def prepare_material(
     context: TrainContext,
     family: Family,
-    items: Sequence[DatasetItem],
-    side: int,
+    entries: Sequence[Entry],
+    params: LoraTrainerParams,
     *,
-    flip: bool,
     embed: bool,
     device: torch.device,
+    training: bool = True,
 ) -> Material:
-    """Encode pictures and captions, or take them from the cache.
+    """Encode pictures and captions, or take them from the cache. Encoders are moved to ``device`` only when something is missing.
 
     Args:
         context: Where the files and the cache are, and whether to stop.
-        family: The opened base; its encoders are already on ``device``.
-        items: Pictures, at least one.
-        side: Pixels.
-        flip: Encode the mirrored pictures too.
-        embed: Embed captions now; not when the text encoder trains.
-        device: Where the result goes when it is small enough.
+        family: The opened base.
+        entries: What is shown in which size, at least one.
+        params: Flips, masks, and what happens to captions.
+        embed: Embed captions now; not when a text encoder trains.
+        device: Where encoders work, and where the result goes when it is small enough.
+        training: Views are varied; held-out pictures are not.
 
     Raises:
         Stopped: Somebody asked to stop; what is encoded stays in the cache.
-        ImageError: A picture cannot be read.
+        UsageError: Pictures cannot be read, and the recipe says to stop then; all of them are named.
     """
     cache = ContentCache(context.cache / "diffusers")
-    moments = _encode_pictures(context, cache, family, items, side, (False, True) if flip else (False,))
-    captions = [*dict.fromkeys(item.caption for item in items), ""]
-    row = tuple(captions.index(item.caption) for item in items)
-    tokens = _tokenize(context, family, captions)
-    told = _encode_captions(context, cache, family, captions, tokens) if embed else None
-    size = moments.nbytes + sum(tensor.nbytes for tensor in (told or {}).values())
+    flips = (False, True) if params.flip and training else (False,)
+    found = _encode_pictures(context, cache, family, entries, flips, params, device)
+    entries = [entry for entry in entries if all((entry, flipped) in found for flipped in flips)]
+    buckets = _by_size(entries, flips, found)
+    texts = _encode_texts(context, cache, family, entries, params, embed=embed, training=training, device=device)
+    size = sum(bucket.moments.nbytes for bucket in buckets) + sum(
+        tensor.nbytes for tensor in (texts.told or {}).values()
+    )
     place = device if size < _DEVICE_BUDGET else torch.device("cpu")
-    return Material(
-        moments=moments.to(place),
-        tokens=tokens.to(place),
-        row=row,
-        told=None if told is None else {name: tensor.to(place) for name, tensor in told.items()},
-        names=tuple(Path(item.file).name for item in items),
+    return Material(entries, [_moved(bucket, place) for bucket in buckets], _moved_texts(texts, place))
+
+
+def _moved(bucket: Bucket, place: torch.device) -> Bucket:
+    masks = None if bucket.masks is None else bucket.masks.to(place)
+    return Bucket(
+        bucket.size,
+        bucket.entries,
+        bucket.moments.to(place),
+        masks,
+        bucket.geometry.to(place),
+        bucket.weights.to(place),
+    )
+
+
+def _moved_texts(texts: Texts, place: torch.device) -> Texts:
+    told = None if texts.told is None else {name: tensor.to(place) for name, tensor in texts.told.items()}
+    return Texts({name: ids.to(place) for name, ids in texts.tokens.items()}, told, texts.rows)
+
+
+def _picture_key(entry: Entry, flipped: bool, mask: bool, family: Family) -> str:
+    return digest_of(
+        {
+            "kind": "moments",
+            "image": entry.item.sha256,
+            "crop": entry.item.crop,
+            "size": entry.shown.bucket,
+            "flipped": flipped,
+            "mask": mask,
+            "autoencoder": family.autoencoder_digest,
+            "family": family.name,
+            "code": [PICTURES_VERSION, _ENCODING_VERSION],
+        }
     )
 
 
@@ -178,58 +229,159 @@ def _encode_pictures(
     context: TrainContext,
     cache: ContentCache,
     family: Family,
-    items: Sequence[DatasetItem],
-    side: int,
+    entries: Sequence[Entry],
     flips: tuple[bool, ...],
-) -> torch.Tensor:
-    wanted = [(item, flipped, _latent_key(item, side, flipped, family)) for item in items for flipped in flips]
-    found = {key: entry["moments"] for _, _, key in wanted if (entry := cache.get(key)) is not None}
-    missing = list({key: (item, flipped) for item, flipped, key in wanted if key not in found}.items())
-    small = sum(min(item.width, item.height) < side for item in items if item.crop is None)
-    if small:
-        context.log(f"{small} of {len(items)} pictures are smaller than {side} px and are enlarged.")
+    params: LoraTrainerParams,
+    device: torch.device,
+) -> dict[tuple[Entry, bool], dict[str, torch.Tensor]]:
+    """Moments (and masks) of every view; views whose picture cannot be read are missing from it."""
+    mask = params.mask != "none"
+    keys = {(entry, flipped): _picture_key(entry, flipped, mask, family) for entry in entries for flipped in flips}
+    found = {view: known for view, key in keys.items() if (known := cache.get(key)) is not None}
+    missing = [view for view in keys if view not in found]
     context.log(f"Latents: {len(found)} from the cache, {len(missing)} to encode.")
+    if missing:
+        family.base.load("vae").to(device)
+    bad: dict[str, str] = {}
 
-    def read(entry: tuple[str, tuple[DatasetItem, bool]]) -> torch.Tensor:
-        item, flipped = entry[1]
-        return torch.from_numpy(read_square(context.workdir / item.file, side, item.crop, flip=flipped).copy())
+    def read(view: tuple[Entry, bool]) -> torch.Tensor | ImageError:
+        entry, flipped = view
+        file = context.workdir / entry.item.file
+        try:
+            return torch.from_numpy(read_fitted(file, entry.shown, entry.item.crop, flip=flipped, mask=mask).copy())
+        except ImageError as error:
+            return error
 
-    for start in range(0, len(missing), 64):
-        part = missing[start : start + 64]
+    for start in range(0, len(missing), _PART):
+        part = missing[start : start + _PART]
         with ThreadPoolExecutor(max_workers=min(8, context.threads or os.cpu_count() or 1)) as readers:
-            for (key, _), pixels in zip(part, readers.map(read, part), strict=True):
+            for view, pixels in zip(part, readers.map(read, part), strict=True):
                 _stop_if_asked(context.should_stop)
-                found[key] = family.encode_picture(pixels).cpu()
-                cache.put(key, {"moments": found[key]})
-    stacked = torch.stack([found[key] for _, _, key in wanted])
-    return stacked.reshape(len(items), len(flips), *stacked.shape[1:])
+                if isinstance(pixels, ImageError):
+                    bad[view[0].name] = pixels.message
+                    continue
+                found[view] = _encode_one(family, pixels, params)
+                cache.put(keys[view], found[view])
+    _tell_bad(context, bad, params, readable=bool(found))
+    return found
 
 
-def _tokenize(context: TrainContext, family: Family, captions: Sequence[str]) -> torch.Tensor:
-    rows = [family.tokenize(caption) for caption in captions]
-    long = [(caption, missing) for caption, (_, missing) in zip(captions, rows, strict=True) if missing]
-    if long:
-        caption, missing = max(long, key=lambda pair: pair[1])
-        context.log(
-            f"{len(long)} captions are too long for the text encoder; the end is not read, at most {missing} tokens: {caption[:80]!r}"
+def _tell_bad(context: TrainContext, bad: Mapping[str, str], params: LoraTrainerParams, *, readable: bool) -> None:
+    if not bad:
+        return
+    sentences = " ".join(bad.values())
+    if params.bad_pictures == "stop" or not readable:
+        raise UsageError(
+            f"{len(bad)} pictures cannot be read. {sentences}",
+            hint="Exclude or replace them and freeze the dataset again, or set bad_pictures to skip.",
         )
-    return torch.stack([tokens for tokens, _ in rows])
+    context.log(f"{len(bad)} pictures cannot be read and are left out. {sentences}")
 
 
-def _encode_captions(
-    context: TrainContext, cache: ContentCache, family: Family, captions: Sequence[str], tokens: torch.Tensor
+def _encode_one(family: Family, pixels: torch.Tensor, params: LoraTrainerParams) -> dict[str, torch.Tensor]:
+    moments = family.encode_pictures(pixels[None, ..., :3])[0].cpu()
+    if params.mask == "none":
+        return {"moments": moments}
+    opacity = pixels[None, None, ..., 3].float() / 255.0
+    mask = F.interpolate(opacity, size=tuple(moments.shape[-2:]), mode="area")[0]
+    return {"moments": moments, "mask": mask.reshape(1, *(1,) * (moments.ndim - 3), *mask.shape[-2:])}
+
+
+def _by_size(
+    entries: Sequence[Entry],
+    flips: tuple[bool, ...],
+    found: Mapping[tuple[Entry, bool], Mapping[str, torch.Tensor]],
+) -> list[Bucket]:
+    buckets = []
+    for size in sorted({entry.shown.bucket for entry in entries}):
+        rows = [index for index, entry in enumerate(entries) if entry.shown.bucket == size]
+
+        def stacked(what: str, rows: Sequence[int] = rows) -> torch.Tensor:
+            return torch.stack([torch.stack([found[entries[row], flip][what] for flip in flips]) for row in rows])
+
+        masked = "mask" in found[entries[rows[0]], flips[0]]
+        buckets.append(
+            Bucket(
+                size,
+                tuple(rows),
+                stacked("moments"),
+                stacked("mask") if masked else None,
+                torch.tensor([entries[row].geometry for row in rows]),
+                torch.tensor([entries[row].weight for row in rows]),
+            )
+        )
+    return buckets
+
+
+def _encode_texts(
+    context: TrainContext,
+    cache: ContentCache,
+    family: Family,
+    entries: Sequence[Entry],
+    params: LoraTrainerParams,
+    *,
+    embed: bool,
+    training: bool,
+    device: torch.device,
+) -> Texts:
+    trigger = context.payload.trigger
+    variants = {
+        caption: caption_variants(caption, trigger, params, context.seed) if training else [caption]
+        for caption in dict.fromkeys(entry.item.caption for entry in entries)
+    }
+    texts = [*dict.fromkeys(text for some in variants.values() for text in some), ""]
+    place = {text: row for row, text in enumerate(texts)}
+    tokens = _tokenize(context, family, texts)
+    told = _embed(context, cache, family, texts, tokens, device) if embed else None
+    rows = tuple(tuple(place[text] for text in variants[entry.item.caption]) for entry in entries)
+    return Texts(tokens, told, rows)
+
+
+def _tokenize(context: TrainContext, family: Family, texts: Sequence[str]) -> Tokens:
+    rows = [family.tokenize(text) for text in texts]
+    long = [(text, missing) for text, (_, missing) in zip(texts, rows, strict=True) if missing]
+    if long:
+        text, missing = max(long, key=lambda pair: pair[1])
+        context.log(
+            f"{len(long)} captions are too long for the text encoder; the end is not read, at most {missing} tokens: {text[:80]!r}"
+        )
+    return {name: torch.stack([tokens[name] for tokens, _ in rows]) for name in rows[0][0]}
+
+
+def _embed(
+    context: TrainContext,
+    cache: ContentCache,
+    family: Family,
+    texts: Sequence[str],
+    tokens: Tokens,
+    device: torch.device,
 ) -> dict[str, torch.Tensor]:
-    entries = []
-    for caption, row in zip(captions, tokens, strict=True):
-        key = _text_key(caption, family)
+    parts = {
+        "kind": "text",
+        "encoder": family.text_digest,
+        "family": family.name,
+        "code": _ENCODING_VERSION,
+        "dtype": str(family.base.dtype),
+    }
+    entries, moved = [], False
+    for row, text in enumerate(texts):
+        key = digest_of({**parts, "caption": hashlib.sha256(text.encode()).hexdigest()})
         entry = cache.get(key)
         if entry is None:
             _stop_if_asked(context.should_stop)
+            if not moved:
+                family.encoders_to(device)
+                moved = True
             with torch.no_grad():
-                entry = {name: tensor[0].float().cpu() for name, tensor in family.encode_tokens(row[None]).items()}
+                told = family.encode_tokens({name: ids[row][None] for name, ids in tokens.items()})
+            entry = {name: _stored(tensor[0]) for name, tensor in told.items()}
             cache.put(key, entry)
         entries.append(entry)
     return {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().float() if tensor.dtype in {torch.float16, torch.float64} else tensor.detach().cpu()
 
 
 def _stop_if_asked(should_stop: Callable[[], bool]) -> None:

@@ -15,8 +15,26 @@ import torch
 from safetensors.torch import save
 
 from assetforge.api.job import DatasetItem, TrainingDataset, TrainPayload
+from assetforge.domain.buckets import Size
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.params import LoraTrainerParams
+from assetforge_diffusers.views import Entry
+
+_MODULES = {
+    "flux1": "networks.lora_flux",
+    "sd3": "networks.lora_sd3",
+    "flux2": "networks.lora_flux_2",
+    "qwen-image": "networks.lora_qwen_image",
+    "z-image": "networks.lora_zimage",
+    "wan": "networks.lora_wan",
+}
+_OPTIMIZERS = {
+    "adamw": "torch.optim.adamw.AdamW",
+    "adamw8bit": "bitsandbytes.optim.adamw.AdamW8bit",
+    "adafactor": "transformers.optimization.Adafactor",
+    "prodigy": "prodigyopt.prodigy.Prodigy",
+    "schedule-free": "schedulefree.adamw_schedulefree.AdamWScheduleFree",
+}
 
 __all__ = ["RunFacts", "describe", "hashes_of", "tensor_hash"]
 
@@ -31,8 +49,9 @@ class RunFacts:
         params: How.
         trainer: Name and version of the trainer, such as ``diffusers-lora 1``.
         seed: Seed.
-        side: Side of the training pictures in pixels.
-        steps: Optimizer steps.
+        entries: What was shown, and in which sizes.
+        name: Name of the weights, such as ``mara-v002``.
+        steps: Optimizer steps so far.
         epochs: Passes over the pictures, begun ones counted.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         started: Seconds since the epoch.
@@ -44,12 +63,18 @@ class RunFacts:
     params: LoraTrainerParams
     trainer: str
     seed: int
-    side: int
+    entries: tuple[Entry, ...]
+    name: str
     steps: int
     epochs: int
     precision: str
     started: float
     finished: float
+
+    @property
+    def resolution(self) -> tuple[int, int]:
+        """Width and height of the size that most pictures have, in pixels."""
+        return Counter(entry.shown.bucket for entry in self.entries).most_common(1)[0][0]
 
 
 def describe(facts: RunFacts, family: Family) -> dict[str, str]:
@@ -59,16 +84,12 @@ def describe(facts: RunFacts, family: Family) -> dict[str, str]:
 
 def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
     params, payload = facts.params, facts.payload
-    network_args = (
-        {
-            "conv_dim": str(params.conv_rank),
-            "conv_alpha": str(params.conv_alpha or params.alpha / params.rank * params.conv_rank),
-        }
-        if params.conv_rank
-        else {}
-    )
+    network_args = {} if params.network == "lora" else {"algo": params.network}
+    if params.conv_rank:
+        network_args["conv_dim"] = str(params.conv_rank)
+        network_args["conv_alpha"] = str(params.conv_alpha or params.alpha / params.rank * params.conv_rank)
     values: dict[str, object] = {
-        "output_name": payload.output_name,
+        "output_name": facts.name,
         "session_id": int(payload.recipe_key[:8] or "0", 16) if _is_hex(payload.recipe_key[:8]) else 0,
         "training_started_at": facts.started,
         "training_finished_at": facts.finished,
@@ -76,10 +97,10 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         "sd_model_name": payload.base.name,
         "sd_model_hash": payload.base.digest[:8],
         "new_sd_model_hash": payload.base.digest,
-        "v2": False,
+        "v2": family.base_version.startswith("sd_v2"),
         "base_model_version": family.base_version,
         "clip_skip": None,
-        "network_module": "networks.lora",
+        "network_module": _network_module(params.network, family),
         "network_dim": params.rank,
         "network_alpha": params.alpha,
         "network_dropout": params.dropout or None,
@@ -89,10 +110,10 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         "text_encoder_lr": params.text_encoder_learning_rate if params.text_encoder else None,
         "lr_scheduler": params.lr_scheduler,
         "lr_warmup_steps": params.warmup,
-        "optimizer": f"torch.optim.adamw.AdamW(betas=({params.beta1}, {params.beta2}),weight_decay={params.weight_decay})",
+        "optimizer": f"{_OPTIMIZERS[params.optimizer]}(betas=({params.beta1}, {params.beta2}),weight_decay={params.weight_decay})",
         "max_grad_norm": params.max_grad_norm,
         "gradient_checkpointing": params.gradient_checkpointing,
-        "gradient_accumulation_steps": 1,
+        "gradient_accumulation_steps": params.accumulate,
         "mixed_precision": "no" if facts.precision == "fp32" else facts.precision,
         "seed": facts.seed,
         "steps": facts.steps,
@@ -100,18 +121,28 @@ def _kohya(facts: RunFacts, family: Family) -> dict[str, str]:
         "epoch": facts.epochs,
         "num_epochs": facts.epochs,
         "batch_size_per_device": params.batch_size,
-        "total_batch_size": params.batch_size,
+        "total_batch_size": params.batch_size * params.accumulate,
         "min_snr_gamma": params.min_snr_gamma or None,
-        "debiased_estimation": False,
+        "debiased_estimation": params.debiased,
         "noise_offset": params.noise_offset or None,
-        "zero_terminal_snr": False,
+        "zero_terminal_snr": params.zero_terminal_snr,
         "loss_type": "l2",
         "caption_dropout_rate": params.caption_dropout,
         "flip_aug": params.flip,
+        "shuffle_caption": params.shuffle_tags,
+        "keep_tokens": params.keep_tags,
+        "masked_loss": params.mask != "none",
+        "prior_loss_weight": params.prior_weight,
         "cache_latents": True,
     }
     values.update(_kohya_data(facts))
     return {f"ss_{name}": str(value) for name, value in values.items()}
+
+
+def _network_module(network: str, family: Family) -> str:
+    if network in {"loha", "lokr"}:
+        return "lycoris.kohya"
+    return _MODULES.get(family.name, "networks.lora")
 
 
 def _kohya_data(facts: RunFacts) -> dict[str, object]:
@@ -122,15 +153,15 @@ def _kohya_data(facts: RunFacts) -> dict[str, object]:
         "num_train_images": views,
         "num_reg_images": 0,
         "num_batches_per_epoch": -(-views // facts.params.batch_size),
-        "resolution": (facts.side, facts.side),
-        "enable_bucket": False,
+        "resolution": facts.resolution,
+        "enable_bucket": facts.params.buckets,
         "datasets": json.dumps([_dataset(facts, folders)]),
         "tag_frequency": json.dumps({name: _tags(part) for name, part in folders.items()}),
         "dataset_dirs": json.dumps(
             {name: {"n_repeats": part[0].repeats, "img_count": len(part)} for name, part in folders.items()}
         ),
         "reg_dataset_dirs": json.dumps({}),
-        "bucket_info": json.dumps(_buckets(facts.side, items)),
+        "bucket_info": json.dumps(_buckets(facts.entries)),
     }
 
 
@@ -151,11 +182,21 @@ def _tags(items: Sequence[DatasetItem]) -> dict[str, int]:
     return dict(tags.most_common())
 
 
-def _buckets(side: int, items: Sequence[DatasetItem]) -> dict[str, object]:
+def _buckets(entries: Sequence[Entry]) -> dict[str, object]:
+    counts = Counter[Size]()
+    for entry in entries:
+        counts[entry.shown.bucket] += entry.item.repeats
+    errors = [abs(_aspect(entry.shown.resized) - _aspect(entry.shown.bucket)) for entry in entries]
     return {
-        "buckets": {"0": {"resolution": [side, side], "count": sum(item.repeats for item in items)}},
-        "mean_img_ar_error": 0.0,
+        "buckets": {
+            str(number): {"resolution": list(size), "count": counts[size]} for number, size in enumerate(sorted(counts))
+        },
+        "mean_img_ar_error": sum(errors) / len(errors),
     }
+
+
+def _aspect(size: Size) -> float:
+    return size[0] / size[1]
 
 
 def _dataset(facts: RunFacts, folders: Mapping[str, Sequence[DatasetItem]]) -> dict[str, object]:
@@ -166,8 +207,8 @@ def _dataset(facts: RunFacts, folders: Mapping[str, Sequence[DatasetItem]]) -> d
             "img_count": len(part),
             "num_repeats": part[0].repeats,
             "class_tokens": words,
-            "keep_tokens": 0,
-            "shuffle_caption": False,
+            "keep_tokens": facts.params.keep_tags,
+            "shuffle_caption": facts.params.shuffle_tags,
             "caption_dropout_rate": facts.params.caption_dropout,
             "flip_aug": facts.params.flip,
             "color_aug": False,
@@ -181,8 +222,8 @@ def _dataset(facts: RunFacts, folders: Mapping[str, Sequence[DatasetItem]]) -> d
         "batch_size_per_device": facts.params.batch_size,
         "num_train_images": sum(len(part) * part[0].repeats for part in folders.values()),
         "num_reg_images": 0,
-        "resolution": [facts.side, facts.side],
-        "enable_bucket": False,
+        "resolution": list(facts.resolution),
+        "enable_bucket": facts.params.buckets,
         "subsets": subsets,
     }
 
@@ -192,8 +233,8 @@ def _modelspec(facts: RunFacts, family: Family) -> dict[str, str]:
         "sai_model_spec": "1.0.1",
         "architecture": family.architecture,
         "implementation": "diffusers",
-        "title": facts.payload.output_name,
-        "resolution": f"{facts.side}x{facts.side}",
+        "title": facts.name,
+        "resolution": "{}x{}".format(*facts.resolution),
         "description": f"{facts.payload.asset_type} {facts.payload.asset}, trained by assetforge on {facts.dataset.address}",
         "date": datetime.fromtimestamp(facts.finished, tz=UTC).replace(microsecond=0).isoformat(),
         "tags": facts.payload.asset_type,

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from assetforge.errors import UsageError
 from assetforge_diffusers.draws import Draws
 
 __all__ = ["Diffusion", "Flow", "LossSettings", "Objective", "debiased_weights", "snr_weights"]
@@ -40,6 +41,11 @@ class LossSettings:
 
 class Objective(Protocol):
     """Draws a noise level, asks the network, weighs its error."""
+
+    prediction: str
+
+    def with_zero_terminal_snr(self) -> "Objective":
+        """The same under a noise schedule that ends in pure noise."""
 
     def loss(
         self, predict: Predict, latents: torch.Tensor, draws: Draws, settings: LossSettings, mask: torch.Tensor | None
@@ -101,6 +107,21 @@ class Diffusion:
         """Number of timesteps."""
         return len(self._alphas)
 
+    def with_zero_terminal_snr(self) -> "Diffusion":
+        """The same under a schedule rescaled so that it ends in pure noise (Lin et al. 2023, arXiv:2305.08891, algorithm 1).
+
+        Raises:
+            UsageError: The network predicts noise, which says nothing about the picture at the last timestep.
+        """
+        if self.prediction != "v_prediction":
+            raise UsageError(
+                "Zero terminal SNR needs a base model that predicts velocity, and this one predicts noise.",
+                hint="Set zero_terminal_snr to false.",
+            )
+        roots = self._alphas.sqrt()
+        rescaled = (roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])
+        return Diffusion(rescaled**2, self.prediction)
+
     def loss(
         self, predict: Predict, latents: torch.Tensor, draws: Draws, settings: LossSettings, mask: torch.Tensor | None
     ) -> torch.Tensor:
@@ -160,6 +181,10 @@ class Flow:
         drawn = uniform if times == "uniform" else torch.sigmoid(torch.special.ndtri(uniform.clamp(1e-6, 1.0 - 1e-6)))
         shift = self.shift(height, width)
         return shift * drawn / (1.0 + (shift - 1.0) * drawn)
+
+    def with_zero_terminal_snr(self) -> "Flow":
+        """The same: flow ends in pure noise anyway."""
+        return self
 
     def loss(
         self, predict: Predict, latents: torch.Tensor, draws: Draws, settings: LossSettings, mask: torch.Tensor | None

@@ -76,6 +76,14 @@ class LoraTrainerParams(Params):
         advanced=True,
         ge=1,
     )
+    keep_every: int = param(
+        0,
+        "Steps between weights that are kept beside the last ones, each of which can become a version; 0 for none.",
+        unit="steps",
+        group="Length",
+        advanced=True,
+        ge=0,
+    )
     validation_every: int = param(
         0,
         "Steps between validation losses on held-out pictures; 0 for never.",
@@ -139,6 +147,11 @@ class LoraTrainerParams(Params):
         "none", "Learn from the opaque parts of pictures alone, as their alpha channel says.", group="Pictures"
     )
     mask_floor: float = param(0.1, "Weight of what the mask hides.", group="Pictures", advanced=True, ge=0, le=1)
+    bad_pictures: Literal["stop", "skip"] = param(
+        "stop",
+        "Pictures that cannot be read: stop before the first step and name them, or go on without them.",
+        group="Pictures",
+    )
     prior_pictures: int = param(
         0,
         "Pictures of the class word that the base itself draws and that are learnt along, against bleed; 0 for none.",
@@ -151,6 +164,11 @@ class LoraTrainerParams(Params):
 
     caption_dropout: float = param(0.05, "Share of views without a caption.", group="Captions", ge=0, le=1)
     insert_trigger: bool = param(False, "Put the trigger word before captions that lack it.", group="Captions")
+    empty_captions: Literal["use", "skip", "stop"] = param(
+        "use",
+        "Pictures without a caption: learn them as they are, leave them out, or stop before the first step and name them.",
+        group="Captions",
+    )
     shuffle_tags: bool = param(False, "Shuffle the parts of captions between commas.", group="Captions")
     keep_tags: int = param(
         1,

@@ -1,18 +1,20 @@
-"""From an image file to the square of pixels that a model is trained on."""
+"""From an image file to the pixels that a model is trained on."""
 
 import io
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 from PIL.Image import Resampling
 
+from assetforge.domain.buckets import Fit, Size
 from assetforge.errors import ImageError
 
-__all__ = ["PICTURES_VERSION", "read_square"]
+__all__ = ["PICTURES_VERSION", "read_fitted"]
 
-PICTURES_VERSION = "1"
+PICTURES_VERSION = "2"
 """Part of the cache keys: changes whenever the same file would give other pixels."""
 
 with suppress(ImportError):
@@ -21,25 +23,30 @@ with suppress(ImportError):
     pillow_heif.register_heif_opener()
 
 Box = tuple[int, int, int, int]
+Pixels = NDArray[np.uint8]
 
 
-def read_square(
-    file: Path, side: int, crop: Box | None = None, *, flip: bool = False
-) -> "np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]":
-    """Read a picture as sRGB pixels of shape (side, side, 3): EXIF orientation, ICC to sRGB, alpha on white, ``crop``, centre square, Lanczos.
+def read_fitted(file: Path, shown: Fit, crop: Box | None = None, *, flip: bool = False, mask: bool = False) -> Pixels:
+    """Read a picture as sRGB pixels of its bucket: EXIF orientation, ICC to sRGB, alpha on white, ``crop``, the middle in the bucket's shape, Lanczos.
 
     Args:
         file: Any image that Pillow reads.
-        side: Pixels.
+        shown: How it goes into its bucket.
         crop: Left, top, right, bottom in pixels after EXIF orientation.
         flip: Mirror left and right.
+        mask: Also return the opacity of every pixel.
+
+    Returns:
+        uint8, (height, width, 3), or (height, width, 4) with ``mask``; 255 is opaque, and pictures without alpha are opaque everywhere.
 
     Raises:
         ImageError: The file cannot be decoded, or the crop lies outside of it.
     """
     try:
         with Image.open(file) as opened:
-            image = _to_srgb(ImageOps.exif_transpose(opened))
+            upright = ImageOps.exif_transpose(opened)
+            opacity = upright.convert("RGBA").getchannel("A") if mask and upright.has_transparency_data else None
+            image = _to_srgb(upright)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(
             f"{file.name} cannot be decoded: {error}.",
@@ -53,17 +60,25 @@ def read_square(
             code="bad-crop",
             hint="Set the crop again.",
         )
+    pixels = _shown(image, box, shown.bucket, flip=flip)
+    if not mask:
+        return pixels
+    whole = opacity or Image.new("L", image.size, 255)
+    return np.concatenate([pixels, _shown(whole, box, shown.bucket, flip=flip)[..., None]], axis=2)
+
+
+def _shown(image: Image.Image, box: Box, size: Size, *, flip: bool) -> Pixels:
     image = image.crop(box)
-    image = image.resize((side, side), Resampling.LANCZOS, box=_centre_square(image.size))
-    if flip:
-        image = ImageOps.mirror(image)
-    return np.asarray(image, dtype=np.uint8)
+    image = image.resize(size, Resampling.LANCZOS, box=_middle(image.size, size))
+    return np.asarray(ImageOps.mirror(image) if flip else image, dtype=np.uint8)
 
 
-def _centre_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
-    side = min(size)
-    x, y = (size[0] - side) / 2, (size[1] - side) / 2
-    return x, y, x + side, y + side
+def _middle(size: Size, shape: Size) -> tuple[float, float, float, float]:
+    """The largest box in the middle of a picture with the aspect ratio of ``shape``."""
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    width, height = shape[0] * scale, shape[1] * scale
+    x, y = (size[0] - width) / 2, (size[1] - height) / 2
+    return max(0.0, x), max(0.0, y), min(float(size[0]), x + width), min(float(size[1]), y + height)
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

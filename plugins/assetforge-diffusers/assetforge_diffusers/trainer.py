@@ -1,8 +1,11 @@
 """The trainer behind ``diffusers-lora``."""
 
+import glob
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +18,19 @@ from assetforge.errors import JobError, PluginError, UsageError
 from assetforge_diffusers import checkpoints
 from assetforge_diffusers.adapters import load_kohya
 from assetforge_diffusers.export import verify_exports, write_exports
-from assetforge_diffusers.families import family_class
+from assetforge_diffusers.families import open_family
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.loading import read_tensors
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.machine import Machine, engine_record, memory_mb, take_machine
 from assetforge_diffusers.material import Material, prepare_material
-from assetforge_diffusers.metadata import RunFacts, describe
+from assetforge_diffusers.metadata import RunFacts, describe, tensor_hash
+from assetforge_diffusers.optimizers import training_mode
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import TRAINER
+from assetforge_diffusers.prior import prior_items
 from assetforge_diffusers.schedule import total_steps
+from assetforge_diffusers.views import describe_plan, plan_entries
 
 __all__ = ["LoraTrainer", "Preparation", "prepare"]
 
@@ -37,21 +43,11 @@ class Preparation:
 
     Attributes:
         loop: The run in memory, adapters added, nothing trained or restored yet.
-        family: The opened base.
-        machine: Where it runs.
-        items: Pictures to learn from.
         held_out: Encoded held-out pictures; ``None`` when nothing is validated.
-        side: Pixels.
-        base: Folder of the base model.
     """
 
     loop: TrainingLoop
-    family: Family
-    machine: Machine
-    items: list[DatasetItem]
     held_out: Material | None
-    side: int
-    base: Path
 
 
 @dataclass(slots=True)
@@ -89,9 +85,12 @@ class LoraTrainer:
         clock = _Clock(started=time.time())
         try:
             run = prepare(context)
-            done = self._restore(context, run.loop, clock)
-            self._train(context, run, clock, done)
-            return self._finish(context, run, clock)
+            try:
+                done = self._restore(context, run.loop, clock)
+                self._train(context, run, clock, done)
+                return self._finish(context, run, clock)
+            finally:
+                run.loop.close()
         except torch.OutOfMemoryError as error:
             raise JobError(
                 f"The device {context.device} ran out of memory: {str(error).splitlines()[0]}",
@@ -135,7 +134,7 @@ class LoraTrainer:
                     loss=clock.loss,
                     lr=loop.learning_rate,
                     it_s=speed,
-                    memory_mb=memory_mb(run.machine.device),
+                    memory_mb=memory_mb(loop.machine.device),
                 )
             clock.seconds += now - before
             reported, before = done, now
@@ -158,46 +157,45 @@ class LoraTrainer:
                 report()
             if done % params.checkpoint_every == 0 or done == loop.total:
                 commit()
+            if params.keep_every and done % params.keep_every == 0 and done < loop.total:
+                self._export(context, run, clock, done)
             if run.held_out is not None and (done % params.validation_every == 0 or done == loop.total):
                 context.metric("validation_loss", loop.validate(run.held_out), done)
 
-    def _finish(self, context: TrainContext, run: Preparation, clock: _Clock) -> TrainResult:
-        loop, payload = run.loop, context.payload
-        memory = memory_mb(run.machine.device)
+    def _export(self, context: TrainContext, run: Preparation, clock: _Clock, done: int) -> tuple[WeightsOutput, float]:
+        """Write both forms of the weights after ``done`` steps and prove them; at the end under the plain name."""
+        loop, payload, final = run.loop, context.payload, done == run.loop.total
+        name = payload.output_name if final else f"{payload.output_name}-step{done:06d}"
         facts = RunFacts(
             payload=payload,
             dataset=context.dataset,
             params=loop.params,
             trainer=f"{TRAINER.name} {TRAINER.version}",
             seed=loop.seed,
-            side=run.side,
-            steps=loop.total,
-            epochs=math.ceil(loop.total * loop.params.batch_size / loop.shuffle.views_per_epoch),
-            precision=run.machine.precision,
+            entries=loop.material.entries,
+            name=name,
+            steps=done,
+            epochs=math.ceil(done * loop.params.batch_size * loop.params.accumulate / loop.shuffle.views_per_epoch),
+            precision=loop.machine.precision,
             started=clock.started,
             finished=time.time(),
         )
-        metadata = describe(facts, run.family)
-        kohya, diffusers, identity = write_exports(
-            context.outputs, payload.output_name, run.family, loop.modules, metadata
-        )
-        captions = [run.items[0].caption, ""]
-        difference = verify_exports(
-            run.base,
-            run.family,
-            run.machine,
-            [*loop.modules],
-            (kohya, diffusers),
-            captions,
-            run.side,
-        )
+        training_mode(loop.optimizer, on=False)
+        with loop.ema.swapped_in() if loop.ema is not None else nullcontext():
+            files = write_exports(context.outputs, name, loop.family, loop.modules, describe(facts, loop.family))
+            difference = verify_exports(loop, files[:2])
+        if not final:
+            training_mode(loop.optimizer, on=True)
+            for module in loop.modules.values():
+                module.train()
+        kohya, diffusers = (file.relative_to(context.workdir).as_posix() for file in files[:2])
+        return WeightsOutput(step=done, kohya=kohya, diffusers=diffusers, tensor_hash=files[2], final=final), difference
+
+    def _finish(self, context: TrainContext, run: Preparation, clock: _Clock) -> TrainResult:
+        loop = run.loop
+        memory = memory_mb(loop.machine.device)
+        weights, difference = self._export(context, run, clock, loop.total)
         context.log(f"Both files were reloaded and give back the trained model (largest difference {difference:g}).")
-        weights = WeightsOutput(
-            step=loop.total,
-            kohya=kohya.relative_to(context.workdir).as_posix(),
-            diffusers=diffusers.relative_to(context.workdir).as_posix(),
-            tensor_hash=identity,
-        )
         metrics = {
             "loss": clock.loss,
             "steps": float(loop.total),
@@ -206,7 +204,25 @@ class LoraTrainer:
             "parameters": float(sum(parameter.numel() for parameter in loop.parameters.values())),
             "export_difference": difference,
         }
-        return TrainResult(weights=(weights,), metrics=metrics, engine=engine_record(run.machine))
+        return TrainResult(
+            weights=(*_kept_on_the_way(context), weights), metrics=metrics, engine=engine_record(loop.machine)
+        )
+
+
+def _kept_on_the_way(context: TrainContext) -> list[WeightsOutput]:
+    """The weights that were kept before the end, by whichever attempt."""
+    kept = []
+    for file in sorted(context.outputs.glob(f"{glob.escape(context.payload.output_name)}-step*.safetensors")):
+        if file.name.endswith(".diffusers.safetensors"):
+            continue
+        step = int(file.stem.rpartition("-step")[2])
+        paths = [
+            one.relative_to(context.workdir).as_posix() for one in (file, file.with_suffix(".diffusers.safetensors"))
+        ]
+        kept.append(
+            WeightsOutput(step=step, kohya=paths[0], diffusers=paths[1], tensor_hash=tensor_hash(file), final=False)
+        )
+    return kept
 
 
 def prepare(context: TrainContext) -> Preparation:
@@ -222,40 +238,77 @@ def prepare(context: TrainContext) -> Preparation:
         raise PluginError(
             f"The trainer {TRAINER.name} was given parameters of {type(params).__name__}.", hint="Start the run again."
         )
-    items = context.dataset.train_items()
+    items = _chosen_items(context, params)
+    machine = take_machine(context.device, context.threads, params.precision, training=True)
+    if machine.device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    context.log(f"Training on {machine.device} in {machine.precision}.")
+    family = open_family(
+        payload.base, context.base_path(payload.base), machine.dtype, cache=context.cache / "diffusers"
+    )
+    if params.text_encoder and not family.text_encoders:
+        raise UsageError(
+            f"The text encoders of {payload.base.family} cannot be adapted.", hint="Set text_encoder to false."
+        )
+    sides = params.resolutions or (payload.base.resolution,)
+    entries = plan_entries(items, sides, family.size_multiple, params)
+    for line in describe_plan(entries, params.batch_size):
+        context.log(line)
+    embed = not params.text_encoder
+    if params.prior_pictures:
+        prior = prior_items(context, family, sides[-1], params, machine.device)
+        entries += [
+            replace(entry, weight=params.prior_weight)
+            for entry in plan_entries(prior, sides[-1:], family.size_multiple, params)
+        ]
+    material = prepare_material(context, family, entries, params, embed=embed, device=machine.device)
+    held_out = _held_out(context, family, params, sides, machine) if params.validation_every else None
+    family.forget_encoders(keep=family.adaptable_encoders if params.text_encoder else ())
+    if machine.device.type != "cpu":
+        torch.cuda.empty_cache() if machine.device.type == "cuda" else torch.mps.empty_cache()
+    views = sum(entry.item.repeats for entry in material.entries)
+    loop = TrainingLoop(family, material, params, total_steps(params, views), context.seed, machine)
+    return Preparation(loop, held_out)
+
+
+def _held_out(
+    context: TrainContext, family: Family, params: LoraTrainerParams, sides: Sequence[int], machine: Machine
+) -> Material | None:
+    entries = plan_entries(context.dataset.held_out_items(), sides[-1:], family.size_multiple, params)
+    if not entries:
+        return None
+    embed = not params.text_encoder
+    return prepare_material(context, family, entries, params, embed=embed, device=machine.device, training=False)
+
+
+def _chosen_items(context: TrainContext, params: LoraTrainerParams) -> list[DatasetItem]:
+    """The pictures to learn from, after what the recipe says about captions; says what is odd about them.
+
+    Raises:
+        UsageError: There are none, or some have no caption and the recipe says to stop then.
+    """
+    items, trigger = context.dataset.train_items(), context.payload.trigger
+    bare = [item for item in items if not item.caption.strip()]
+    if bare:
+        names = ", ".join(Path(item.file).name for item in bare[:10])
+        if params.empty_captions == "stop":
+            raise UsageError(
+                f"{len(bare)} of {len(items)} pictures have no caption: {names}.",
+                hint="Caption them and freeze the dataset again, or set empty_captions to use or skip.",
+            )
+        what = "left out" if params.empty_captions == "skip" else "learnt without one"
+        context.log(f"{len(bare)} of {len(items)} pictures have no caption and are {what}: {names}.")
+        if params.empty_captions == "skip":
+            items = [item for item in items if item.caption.strip()]
     if not items:
         raise UsageError(
             f"The dataset {context.dataset.address} has no picture to train on.",
             hint="Freeze it again with fewer held-out references.",
         )
-    machine = take_machine(context.device, context.threads, params.precision, training=True)
-    if machine.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    context.log(f"Training on {machine.device} in {machine.precision}.")
-    untriggered = [item for item in items if payload.trigger and payload.trigger.lower() not in item.caption.lower()]
-    if untriggered:
+    untriggered = [item for item in items if item.caption and trigger and trigger.lower() not in item.caption.lower()]
+    if untriggered and not params.insert_trigger:
         context.log(
-            f"{len(untriggered)} of {len(items)} captions do not say the trigger word {payload.trigger}, "
+            f"{len(untriggered)} of {len(items)} captions do not say the trigger word {trigger}, "
             f"such as that of {Path(untriggered[0].file).name}: {untriggered[0].caption[:80]!r}"
         )
-    base = context.base_path(payload.base)
-    family = family_class(payload.base.family).open(base)
-    side = params.resolution or payload.base.resolution
-    if side % family.latent_factor:
-        raise UsageError(
-            f"The resolution {side} is not a multiple of {family.latent_factor}.",
-            hint="Choose another resolution in the recipe.",
-        )
-    family.encoders_to(machine.device)
-    embed = not params.text_encoder
-    material = prepare_material(context, family, items, side, flip=params.flip, embed=embed, device=machine.device)
-    validated = context.dataset.held_out_items() if params.validation_every else []
-    held_out = (
-        prepare_material(context, family, validated, side, flip=False, embed=embed, device=machine.device)
-        if validated
-        else None
-    )
-    family.encoders_to(torch.device("cpu"))
-    total = total_steps(params, sum(item.repeats for item in items))
-    loop = TrainingLoop(family, material, [item.repeats for item in items], params, total, context.seed, machine)
-    return Preparation(loop, family, machine, items, held_out, side, base)
+    return items

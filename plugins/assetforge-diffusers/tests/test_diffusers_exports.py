@@ -64,7 +64,7 @@ def test_both_forms_give_the_pixels_of_the_training_time_model(
     name: str, pictures: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, runs = train(pictures.parent, base_folder, monkeypatch, **SETTINGS[name])
-    trained = pipeline_picture(runs[0].family.pipeline)
+    trained = pipeline_picture(runs[0].loop.family.pipeline)
     bare = pipeline_picture(StableDiffusionPipeline.from_pretrained(base_folder, safety_checker=None))
     assert np.abs(trained - bare).max() > 1e-3
     for file in ("zork-v001.safetensors", "zork-v001.diffusers.safetensors"):
@@ -173,7 +173,7 @@ def test_the_file_says_where_it_comes_from(pictures: Path, base_folder: Path) ->
         assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
         assert metadata["modelspec.trigger_phrase"] == "zork robot"
         assert metadata["modelspec.prediction_type"] == "epsilon"
-        assert metadata["modelspec.resolution"] == "32x32"
+        assert metadata["modelspec.resolution"] == "36x28"
         assert metadata["assetforge.version"] == "zork/v1"
         assert metadata["assetforge.dataset_tree"] == context.dataset.tree_hash
         assert metadata["assetforge.recipe_key"] == context.payload.recipe_key

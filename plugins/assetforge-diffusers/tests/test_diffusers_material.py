@@ -8,29 +8,37 @@ import pytest
 from PIL import Image, ImageCms
 
 from assetforge.api.context import Stopped
+from assetforge.domain.buckets import cover
 from assetforge.errors import ImageError
 from assetforge_diffusers.families.sd15 import StableDiffusion15
 from assetforge_diffusers.params import LoraTrainerParams
-from assetforge_diffusers.pictures import read_square
+from assetforge_diffusers.pictures import read_fitted
 from assetforge_diffusers.trainer import prepare
 from diffusers_world import FolderContext
+
+
+def square_of(
+    file: Path, side: int, crop: tuple[int, int, int, int] | None = None, *, flip: bool = False
+) -> np.ndarray:
+    """The middle of a picture as a square."""
+    return read_fitted(file, cover((100, 100), (side, side)), crop, flip=flip)
 
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often the encoders ran."""
     counts = {"pictures": 0, "captions": 0}
-    picture, tokens = StableDiffusion15.encode_picture, StableDiffusion15.encode_tokens
+    picture, tokens = StableDiffusion15.encode_pictures, StableDiffusion15.encode_tokens
 
     def count_picture(self, pixels):
-        counts["pictures"] += 1
+        counts["pictures"] += len(pixels)
         return picture(self, pixels)
 
     def count_tokens(self, ids):
-        counts["captions"] += len(ids)
+        counts["captions"] += len(ids["ids"])
         return tokens(self, ids)
 
-    monkeypatch.setattr(StableDiffusion15, "encode_picture", count_picture)
+    monkeypatch.setattr(StableDiffusion15, "encode_pictures", count_picture)
     monkeypatch.setattr(StableDiffusion15, "encode_tokens", count_tokens)
     return counts
 
@@ -71,7 +79,7 @@ def test_nothing_is_encoded_twice_and_content_decides(
     cropped.dataset = cropped.dataset.model_copy(update={"items": tuple(items)})
     assert encode(cropped) == (1, 0)
     assert encode(context(params=LoraTrainerParams(steps=1, rank=2, flip=True))) == (5, 0)
-    assert encode(context(params=LoraTrainerParams(steps=1, rank=2, resolution=16))) == (5, 0)
+    assert encode(context(params=LoraTrainerParams(steps=1, rank=2, resolutions=16))) == (5, 0)
     assert encode(context(params=LoraTrainerParams(steps=1, rank=2, text_encoder=True))) == (0, 0)
 
 
@@ -87,7 +95,7 @@ def test_a_damaged_or_deleted_entry_is_made_again(pictures: Path, base_folder: P
     encoded.update(pictures=0, captions=0)
     after = prepare(context).loop.material
     assert sum(encoded.values()) == 8
-    assert bool((before.moments == after.moments).all())
+    assert bool((before.buckets[0].moments == after.buckets[0].moments).all())
     assert not list(context.cache.rglob("*.partial"))
 
 
@@ -95,9 +103,13 @@ def test_held_out_pictures_are_never_trained_on(pictures: Path, base_folder: Pat
     run = prepare(
         FolderContext(pictures.parent, base_folder, LoraTrainerParams(steps=1, rank=2, validation_every=1), held_out=2)
     )
-    assert run.loop.material.names == ("picture-0.png", "picture-1.png", "picture-2.png")
+    assert tuple(entry.name for entry in run.loop.material.entries) == (
+        "picture-0.png",
+        "picture-1.png",
+        "picture-2.png",
+    )
     assert run.held_out is not None
-    assert run.held_out.names == ("picture-3.png", "picture-4.png")
+    assert tuple(entry.name for entry in run.held_out.entries) == ("picture-3.png", "picture-4.png")
 
 
 def test_a_stop_while_encoding_keeps_what_is_encoded(
@@ -127,16 +139,16 @@ def test_exif_orientation_crop_and_centre_square(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned right: red on top, blue below
     image.save(tmp_path / "turned.png", exif=exif)
-    square = read_square(tmp_path / "turned.png", 16)
+    square = square_of(tmp_path / "turned.png", 16)
     assert tuple(square[2, 8]) == (255, 0, 0)
     assert tuple(square[13, 8]) == (0, 0, 255)
-    top = read_square(tmp_path / "turned.png", 16, (0, 0, 40, 40))
+    top = square_of(tmp_path / "turned.png", 16, (0, 0, 40, 40))
     assert {tuple(pixel) for pixel in top.reshape(-1, 3)} == {(255, 0, 0)}
     image.save(tmp_path / "plain.png")
-    assert tuple(read_square(tmp_path / "plain.png", 16)[8, 2]) == (255, 0, 0)
-    assert tuple(read_square(tmp_path / "plain.png", 16, flip=True)[8, 2]) == (0, 0, 255)
+    assert tuple(square_of(tmp_path / "plain.png", 16)[8, 2]) == (255, 0, 0)
+    assert tuple(square_of(tmp_path / "plain.png", 16, flip=True)[8, 2]) == (0, 0, 255)
     with pytest.raises(ImageError, match="lies outside"):
-        read_square(tmp_path / "plain.png", 16, (0, 0, 81, 40))
+        square_of(tmp_path / "plain.png", 16, (0, 0, 81, 40))
 
 
 def test_alpha_lies_on_white(tmp_path: Path) -> None:
@@ -145,9 +157,9 @@ def test_alpha_lies_on_white(tmp_path: Path) -> None:
     palette = Image.new("P", (20, 20), 0)
     palette.info["transparency"] = 0
     palette.save(tmp_path / "palette.gif", transparency=0)
-    assert tuple(read_square(tmp_path / "clear.png", 8)[4, 4]) == (255, 255, 255)
-    assert tuple(read_square(tmp_path / "grey.png", 8)[4, 4]) == (127, 127, 127)
-    assert tuple(read_square(tmp_path / "palette.gif", 8)[4, 4]) == (255, 255, 255)
+    assert tuple(square_of(tmp_path / "clear.png", 8)[4, 4]) == (255, 255, 255)
+    assert tuple(square_of(tmp_path / "grey.png", 8)[4, 4]) == (127, 127, 127)
+    assert tuple(square_of(tmp_path / "palette.gif", 8)[4, 4]) == (255, 255, 255)
 
 
 def test_profiles_cmyk_and_sixteen_bits_become_srgb(tmp_path: Path) -> None:
@@ -155,17 +167,17 @@ def test_profiles_cmyk_and_sixteen_bits_become_srgb(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (200, 100, 50)).save(
         tmp_path / "srgb.png", icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     )
-    assert np.abs(read_square(tmp_path / "srgb.png", 8).astype(int) - (200, 100, 50)).max() <= 1
+    assert np.abs(square_of(tmp_path / "srgb.png", 8).astype(int) - (200, 100, 50)).max() <= 1
     Image.new("LAB", (8, 8), (128, 128, 128)).save(tmp_path / "lab.tif", icc_profile=lab.tobytes())
-    assert read_square(tmp_path / "lab.tif", 8).shape == (8, 8, 3)
+    assert square_of(tmp_path / "lab.tif", 8).shape == (8, 8, 3)
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=95)
-    red = read_square(tmp_path / "cmyk.jpg", 8)[4, 4]
+    red = square_of(tmp_path / "cmyk.jpg", 8)[4, 4]
     assert red[0] > 200
     assert red[1] < 60
     Image.fromarray(np.full((8, 8), 32896, dtype=np.uint16)).save(tmp_path / "deep.png")
-    assert tuple(read_square(tmp_path / "deep.png", 8)[4, 4]) == (128, 128, 128)
+    assert tuple(square_of(tmp_path / "deep.png", 8)[4, 4]) == (128, 128, 128)
     Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "odd.png", icc_profile=b"not a profile")
-    assert tuple(read_square(tmp_path / "odd.png", 8)[4, 4]) == (200, 100, 50)
+    assert tuple(square_of(tmp_path / "odd.png", 8)[4, 4]) == (200, 100, 50)
 
 
 def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
@@ -175,5 +187,5 @@ def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("half.png", "empty.png"):
         with pytest.raises(ImageError, match=name) as caught:
-            read_square(tmp_path / name, 16)
+            square_of(tmp_path / name, 16)
         assert caught.value.code == "undecodable"

@@ -64,7 +64,7 @@ def test_a_lora_on_the_toybox_reloads_exactly_and_renders(pictures: Path, monkey
     result = LoraTrainer().train(context)
     assert result.metrics["export_difference"] == 0.0
     assert all(np.isfinite(figures["loss"]) for figures in context.figures)
-    trained = picture(runs[0].family.pipeline)
+    trained = picture(runs[0].loop.family.pipeline)
     for name in (result.weights[0].kohya, result.weights[0].diffusers):
         fresh = StableDiffusionPipeline.from_pretrained(BASE, safety_checker=None, dtype=torch.float32)
         fresh.load_lora_weights(context.workdir, weight_name=name)

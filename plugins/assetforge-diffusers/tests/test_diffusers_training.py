@@ -16,9 +16,11 @@ from safetensors.torch import load_file
 
 from assetforge.api.context import Stopped
 from assetforge.errors import AssetForgeError, JobError, UsageError
+from assetforge_diffusers.basefiles import BaseFiles
 from assetforge_diffusers.draws import Shuffle, draw
-from assetforge_diffusers.families.sd15 import StableDiffusion15, snr_weights
+from assetforge_diffusers.families.sd15 import StableDiffusion15
 from assetforge_diffusers.loop import TrainingLoop
+from assetforge_diffusers.objective import Diffusion, LossSettings, snr_weights
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.schedule import learning_rate_factor, total_steps
 from assetforge_diffusers.trainer import LoraTrainer, prepare
@@ -176,16 +178,16 @@ def test_nan_stops_the_run_and_names_step_and_pictures(workdir: Path, base_folde
     context = FolderContext(
         workdir, base_folder, LoraTrainerParams(**{**TINY, "learning_rate": 1.0, "max_grad_norm": 0})
     )
-    original = StableDiffusion15.loss
+    original = Diffusion.loss
 
-    def poisoned(self, latents, told, draws, noise_offset, min_snr_gamma):
-        loss = original(self, latents, told, draws, noise_offset, min_snr_gamma)
+    def poisoned(self, *args):
+        loss = original(self, *args)
         poisoned.calls += 1
         return loss * float("nan") if poisoned.calls == 4 else loss
 
     poisoned.calls = 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StableDiffusion15, "loss", poisoned)
+        patch.setattr(Diffusion, "loss", poisoned)
         with pytest.raises(
             JobError, match=r"loss of step 4 is not a number; its pictures are picture-\d\.png"
         ) as caught:
@@ -255,7 +257,7 @@ def test_what_cannot_be_trained_is_refused_in_words(workdir: Path, base_folder: 
             LoraTrainer().train(FolderContext(folder, base, LoraTrainerParams(**{**TINY, **changes})))
         assert caught.value.hint
 
-    refuse("not a multiple of 2", resolution=33)
+    refuse("not a multiple of 2", resolutions=33, buckets=False)
     refuse("fp16 is only for", precision="fp16")
     empty = tmp_path / "empty"
     (empty / "inputs").mkdir(parents=True)
@@ -269,7 +271,7 @@ def test_running_out_of_memory_is_said_with_what_to_change(
     def full(*args):
         raise torch.OutOfMemoryError("tried to allocate 9 GiB")
 
-    monkeypatch.setattr(StableDiffusion15, "loss", full)
+    monkeypatch.setattr(Diffusion, "loss", full)
     with pytest.raises(JobError, match="ran out of memory: tried to allocate 9 GiB") as caught:
         LoraTrainer().train(FolderContext(workdir, base_folder, LoraTrainerParams(**TINY)))
     assert "batch_size" in caught.value.hint
@@ -300,13 +302,27 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
 
 
 def test_every_picture_is_seen_as_often_as_it_repeats() -> None:
-    shuffle = Shuffle([1, 3, 1], batch_size=2, seed=1, flip=True, caption_dropout=0.5)
+    shuffle = Shuffle([[0, 1, 1, 1, 2]], batch_size=2, seed=1, flip=True, caption_dropout=0.5)
     picks = [pick for step in range(50) for pick in shuffle.batch(step)]
-    seen = [pick.item for pick in picks]
+    seen = [pick.entry for pick in picks]
     assert [seen.count(item) for item in range(3)] == [20, 60, 20]
     assert 25 < sum(pick.flipped for pick in picks) < 75
-    assert 25 < sum(pick.captioned for pick in picks) < 75
-    assert shuffle.batch(17) == Shuffle([1, 3, 1], 2, 1, flip=True, caption_dropout=0.5).batch(17)
+    assert 25 < sum(pick.variant >= 0 for pick in picks) < 75
+    assert all(shuffle.batch(step) == shuffle.batch(step) for step in (49, 3, 17))
+    assert shuffle.batch(17) == Shuffle([[0, 1, 1, 1, 2]], 2, 1, flip=True, caption_dropout=0.5).batch(17)
+
+
+def test_batches_are_of_one_size_and_no_picture_is_forgotten() -> None:
+    """Buckets of 7, 3 and 1 pictures in batches of 4: all batches full, every picture seen equally often in the long run, in any order of asking."""
+    sizes = [[*range(7)], [7, 8, 9], [10]]
+    shuffle = Shuffle(sizes, batch_size=4, seed=3, flip=False, caption_dropout=0.0)
+    batches = [shuffle.batch(index) for index in range(11 * 40)]
+    where = {entry: number for number, entries in enumerate(sizes) for entry in entries}
+    assert all(len({where[pick.entry] for pick in batch}) == 1 and len(batch) == 4 for batch in batches)
+    seen = [pick.entry for batch in batches for pick in batch]
+    assert {seen.count(entry) for entry in where} == {160}
+    fresh = Shuffle(sizes, batch_size=4, seed=3, flip=False, caption_dropout=0.0)
+    assert [fresh.batch(index) for index in (400, 0, 77, 78)] == [batches[index] for index in (400, 0, 77, 78)]
 
 
 def test_min_snr_weights_in_both_forms() -> None:
@@ -324,9 +340,10 @@ def test_min_snr_weights_in_both_forms() -> None:
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_loss_is_that_of_the_reference_scripts(prediction: str, tmp_path: Path) -> None:
     """Noise, target and weight as diffusers' training examples compute them, from its own scheduler and helpers."""
-    family = StableDiffusion15.open(tiny_base(tmp_path / prediction, prediction=prediction))
-    scheduler = family.pipeline.scheduler
-    draws = draw(torch.Generator().manual_seed(1), (4, 4, 16, 16), torch.device("cpu"))
+    base = tiny_base(tmp_path / prediction, prediction=prediction)
+    family = StableDiffusion15(BaseFiles(base, "StableDiffusionPipeline"))
+    scheduler = family.base.load("scheduler")
+    draws = draw(torch.Generator().manual_seed(1), (4, 4, 16, 16))
     moments = torch.randn((4, 8, 16, 16), generator=torch.Generator().manual_seed(2))
     hidden = torch.randn((4, 24, 16), generator=torch.Generator().manual_seed(3))
     latents = family.latents(moments, draws.encoding)
@@ -341,7 +358,13 @@ def test_the_loss_is_that_of_the_reference_scripts(prediction: str, tmp_path: Pa
     with torch.no_grad():
         predicted = family.denoiser(noisy, timesteps, encoder_hidden_states=hidden).sample
         expected = (predicted - target).square().mean(dim=(1, 2, 3)) * weight
-        ours = family.loss(latents, {"hidden": hidden}, draws, 0.1, 5.0)
+        ours = family.objective.loss(
+            lambda noisy, time: family.predict(noisy, time, {"hidden": hidden}, torch.zeros(4, 6)),
+            latents,
+            draws,
+            LossSettings(min_snr_gamma=5.0, noise_offset=0.1),
+            None,
+        )
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 

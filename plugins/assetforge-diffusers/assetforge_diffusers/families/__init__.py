@@ -55,5 +55,5 @@ def open_family(ref: BaseRef, path: Path, dtype: torch.dtype, cache: Path | None
         NotFoundError: The base is not there.
     """
     kind = family_class(ref.family)
-    config = Path(ref.config) if getattr(ref, "config", "") else None
+    config = Path(ref.config) if ref.config else None
     return kind(BaseFiles(path, kind.pipeline_class, dtype, config=config, cache=cache))
