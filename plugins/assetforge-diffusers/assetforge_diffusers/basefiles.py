@@ -13,8 +13,12 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+from safetensors.torch import load_file
 
+from assetforge.domain.checkpoint_family import read_checkpoint_facts
 from assetforge.errors import NotFoundError, UsageError
+from assetforge.store.weights import read_tensor_table
 from assetforge_diffusers.loading import align_weights, check_weights_file, weights_variant
 
 __all__ = ["BaseFiles"]
@@ -58,6 +62,10 @@ class BaseFiles:
                     f"{path.name} is a single file without settings.",
                     hint="Register it with `assetforge base add NAME FILE --config FOLDER`, where FOLDER is its diffusers layout.",
                 )
+        # What the file holds comes from the file, whatever else lies in the folder with the settings.
+        self._held = (
+            read_checkpoint_facts(read_tensor_table(path)).components if self._single is not None else frozenset[str]()
+        )
         self.folder = config if self._single is not None and config is not None else path
         index = self.folder / "model_index.json"
         if not index.is_file():
@@ -125,8 +133,8 @@ class BaseFiles:
             for file in folder.rglob("*")
             if file.is_file() and file.suffix in {".json", ".txt", ".model", ".safetensors"}
         )
-        if not any(file.suffix == ".safetensors" for file in files) and self._single is not None:
-            files.append(self._single)
+        if self._single is not None and name in self._held:
+            files = [file for file in files if file.suffix != ".safetensors"] + [self._single]
         parts = [f"{file.name} {self._file_digest(file)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -162,15 +170,11 @@ class BaseFiles:
 
     def _open_network(self, name: str, kind: Any) -> Any:
         dtype = torch.float32 if name == "vae" else self.dtype
-        if self._single is not None and not any((self.folder / name).glob("*.safetensors")):
-            if not hasattr(kind, "from_single_file"):
-                raise NotFoundError(
-                    f"{self.folder} has no weights for its {name}, and {self._single.name} cannot give them.",
-                    hint=f"Put the {name} of the family into the settings folder.",
-                )
-            return kind.from_single_file(
-                str(self._single), config=str(self.folder), subfolder=name, torch_dtype=dtype, local_files_only=True
-            )
+        if self._single is not None and name in self._held:
+            settings = {"config": str(self.folder), "subfolder": name, "torch_dtype": dtype, "local_files_only": True}
+            if hasattr(kind, "from_single_file"):
+                return kind.from_single_file(str(self._single), **settings)
+            return create_diffusers_clip_model_from_ldm(kind, load_file(self._single), **settings)
         return kind.from_pretrained(
             self.folder,
             subfolder=name,
