@@ -11,7 +11,7 @@ from tiny.qwen_tokenizer import VOCABULARY, qwen_tokenizer
 
 
 def tiny_z_image(folder: Path, seed: int = 0) -> Path:
-    """Save a pipeline of about 500,000 weights and return its folder."""
+    """Save a pipeline of about 400,000 weights and return its folder."""
     torch.manual_seed(seed)
     transformer = ZImageTransformer2DModel(
         in_channels=4,
