@@ -40,4 +40,12 @@ FORMATS: Mapping[str, Format] = {
         "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q, lora_te1_text_model_encoder_layers_0_mlp_fc1, lora_te2_...",
         {"kohya sd-scripts": "exact; LoHa, LoKr and DoRA through LyCORIS", **_UNET},
     ),
+    "flux1": Format(
+        "lora_unet_double_blocks_0_img_attn_qkv (query, key and value in one), lora_te1_text_model_encoder_layers_0_mlp_fc1, lora_te3_...",
+        {
+            "kohya sd-scripts": "exact; LoRA only",
+            "ComfyUI": f"exact, {_LYCORIS} (LoKr as lycoris_transformer_blocks_0_attn_to_q)",
+            "diffusers": "exact; LoRA only, of the text encoders the first",
+        },
+    ),
 }

@@ -7,8 +7,9 @@ from torch import Tensor
 from assetforge.errors import UsageError
 from assetforge_diffusers.keys.fusing import join, split
 from assetforge_diffusers.keys.layer import Layer, kind_of
-from assetforge_diffusers.keys.names import UNETS, Place, canonical, is_encoder, loose_place, place, readable
+from assetforge_diffusers.keys.names import UNETS, canonical, is_encoder, known_family, loose_place, place, readable
 from assetforge_diffusers.keys.parts import from_parts, split_key, to_parts
+from assetforge_diffusers.keys.place import Place
 
 __all__ = ["from_kohya", "to_kohya"]
 
@@ -71,6 +72,7 @@ def from_kohya(family: str, tensors: Mapping[str, Tensor], known: Mapping[str, S
     Raises:
         UsageError: A tensor belongs to none of the known layers or to no method known here, or a layer is not whole.
     """
+    known_family(family)
     found: dict[tuple[str, str], dict[str, Tensor]] = {}
     names: dict[tuple[str, str], str] = {}
     for key, tensor in tensors.items():

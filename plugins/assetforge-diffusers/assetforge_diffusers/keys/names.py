@@ -6,35 +6,22 @@ several of diffusers' layers, one below the other.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from assetforge.errors import UsageError
+from assetforge_diffusers.keys.place import Place
+from assetforge_diffusers.keys.published import published_place
 from assetforge_diffusers.keys.sgm import sgm_path
 
-__all__ = ["FAMILIES", "UNETS", "Place", "is_encoder", "loose_place", "place", "readable"]
+__all__ = ["FAMILIES", "UNETS", "canonical", "is_encoder", "known_family", "loose_place", "place", "readable"]
 
 UNETS = frozenset({"sd15", "sd2", "sdxl"})
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a layer stands in a file.
-
-    Attributes:
-        name: The name in the file, before the name of the tensor.
-        slot: Which of the layers under that name, from the top.
-        shares: Output rows of the layers under that name, in proportion, from the top.
-    """
-
-    name: str
-    slot: int = 0
-    shares: tuple[int, ...] = (1,)
 
 
 _ENCODERS: Mapping[str, Mapping[str, str]] = {
     "sd15": {"text_encoder": "lora_te"},
     "sd2": {"text_encoder": "lora_te"},
     "sdxl": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
+    "flux1": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te3"},
 }
 FAMILIES = tuple(_ENCODERS)
 """The families whose names are known."""
@@ -43,6 +30,7 @@ _ENCODER_PREFIXES: Mapping[str, Sequence[str]] = {
     "lora_te": ("lora_te_", "lora_te1_", "text_encoder."),
     "lora_te1": ("lora_te1_", "lora_te_", "text_encoder."),
     "lora_te2": ("lora_te2_", "text_encoder_2."),
+    "lora_te3": ("lora_te3_", "lora_te2_", "text_encoder_3.", "text_encoder_2."),
 }
 _DENOISER_PREFIXES = (
     *("lora_unet_", "lora_transformer_", "lycoris_", "diffusion_model."),
@@ -55,14 +43,23 @@ def is_encoder(component: str) -> bool:
     return component.startswith("text_encoder")
 
 
+def known_family(family: str) -> None:
+    """Check a family's name.
+
+    Raises:
+        UsageError: Its names are not known.
+    """
+    if family not in _ENCODERS:
+        raise UsageError(f"The model family {family} is not one of {', '.join(FAMILIES)}.", hint="Name one of these.")
+
+
 def place(family: str, component: str, path: str) -> Place:
     """Where the layer at ``path`` is written.
 
     Raises:
         UsageError: No such family, or no tool has a name for the layer.
     """
-    if family not in _ENCODERS:
-        raise UsageError(f"The model family {family} is not one of {', '.join(FAMILIES)}.", hint="Name one of these.")
+    known_family(family)
     found = _encoder_place(family, component, path) if is_encoder(component) else _denoiser_place(family, path)
     if found is None:
         raise UsageError(
@@ -128,4 +125,7 @@ def _denoiser_place(family: str, path: str) -> Place | None:
     if family == "sdxl":
         published = sgm_path(path)
         return Place(f"lora_unet_{_flat(published)}") if published else None
-    return Place(f"lora_unet_{_flat(path)}")
+    if family in UNETS:
+        return Place(f"lora_unet_{_flat(path)}")
+    found = published_place(family, path)
+    return Place(f"lora_unet_{found.name}", found.slot, found.shares) if found else None
