@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from assetforge.errors import ConfigError
 from assetforge.paths import user_config_file
-from assetforge.services.project_config import GcConfig, ProjectConfig, ProjectDefaults, config_error
+from assetforge.services.project_config import GcConfig, IngestConfig, ProjectConfig, ProjectDefaults, config_error
 
 __all__ = ["Settings", "UserConfig", "load_settings"]
 
@@ -25,12 +25,14 @@ class UserConfig(BaseModel):
 
     Attributes:
         defaults: What is used when nothing more specific says otherwise.
+        ingest: How files are taken in.
         gc: How long things stay that nothing needs any more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     defaults: ProjectDefaults = ProjectDefaults()
+    ingest: IngestConfig = IngestConfig()
     gc: GcConfig = GcConfig()
 
 
@@ -39,12 +41,14 @@ class Settings(BaseSettings):
 
     Attributes:
         defaults: What is used when nothing more specific says otherwise.
+        ingest: How files are taken in.
         gc: How long things stay that nothing needs any more.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore")
 
     defaults: ProjectDefaults = ProjectDefaults()
+    ingest: IngestConfig = IngestConfig()
     gc: GcConfig = GcConfig()
 
     @classmethod
@@ -73,7 +77,7 @@ def load_settings(project: ProjectConfig | None = None, **flags: Any) -> Setting
     Raises:
         ConfigError: The user's file or a variable of the environment cannot be used; the message names it.
     """
-    film = project.model_dump(exclude_unset=True, include={"defaults", "gc"}) if project else {}
+    film = project.model_dump(exclude_unset=True, include={"defaults", "ingest", "gc"}) if project else {}
     given: dict[str, Any] = {}
     for key, value in flags.items():
         section, _, name = key.partition("__")

@@ -156,10 +156,11 @@ def add_references(
         origin: Where the pictures come from, for people.
         rights: What is allowed with them, for people.
         progress: Called with (files done, files in all, name of the last file).
-        workers: Processes; 0 chooses: none for a small batch, else one a core.
+        workers: Processes; 0 chooses: one for a small batch, else one a core and two more.
 
     Raises:
         NotFoundError: There is no such asset.
+        ConfigError: ``project.toml`` cannot be used.
         StorageError: The disk is full or the store cannot be written; what was added before stays.
     """
     info = get_asset(project, asset)
@@ -171,7 +172,8 @@ def add_references(
     with project.read() as session:
         known = session.exec(select(Image.sha256)).all()
     batch = _Batch(project, info, Known(origin=origin, rights=rights), report)
-    pool = IntakePool(project.blobs, ThumbStore(project.paths.thumbs), known, workers=workers)
+    limit = project.config.ingest.seconds_per_file
+    pool = IntakePool(project.blobs, ThumbStore(project.paths.thumbs), known, limit_s=limit, workers=workers)
     try:
         for chunk in pool.run(found.files):
             if chunk.failure is not None:

@@ -1,20 +1,22 @@
-"""Taking many files in at once, in processes that may die without taking the batch with them."""
+"""Taking files in, in processes that may die or hang without taking the batch with them."""
 
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from assetforge.services.intake_watch import Board, Place, Watch
 from assetforge.store.blobs import BlobStore
-from assetforge.store.intake import TakenChunk, crashed, take_in
+from assetforge.store.intake import TakenChunk, crashed, take_in, too_slow
 from assetforge.store.thumbs import ThumbStore
 
 __all__ = ["IntakePool", "usable_cores"]
@@ -39,19 +41,35 @@ class _Stores:
 
 
 _stores: _Stores | None = None
+_note: Callable[[int, int], None] | None = None
 
 
-def _start(stores: _Stores) -> None:
-    global _stores
-    _stores = stores
+def _start(stores: _Stores, board: Board) -> None:
+    global _stores, _note
+    _stores, _note = stores, board.enter()
+    # Whoever started us may have said to end gently; in the middle of a decoder nothing would ever hear that.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What the parent had made is not garbage of ours: looking through it again and again would cost time, and copies of its memory.
     gc.freeze()
 
 
-def _work(paths: Sequence[Path]) -> TakenChunk:
-    if _stores is None:
+def _work(chunk: int, paths: Sequence[Path]) -> TakenChunk:
+    stores, note = _stores, _note
+    if stores is None or note is None:
         raise RuntimeError("the worker was not started by its initializer")
-    return take_in(paths, _stores.blobs, _stores.thumbs, _stores.known)
+    return take_in(paths, stores.blobs, stores.thumbs, stores.known, at=lambda place: note(chunk, place))
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    number: int
+    files: list[Path]
+    future: Future[TakenChunk]
+
+    def outcome(self) -> TakenChunk | None:
+        """What became of it; ``None`` when its process died before it was done."""
+        done = self.future.done() and not self.future.cancelled() and self.future.exception() is None
+        return self.future.result() if done else None
 
 
 class IntakePool:
@@ -61,69 +79,122 @@ class IntakePool:
         blobs: Where bytes go.
         thumbs: Where thumbnails go.
         known: Hashes that need not be decoded again.
-        workers: Processes; 0 chooses: none for a small batch, else one a core and two more.
+        limit_s: Longest time for reading and decoding one file, in seconds.
+        workers: Processes; 0 chooses: one for a small batch, else one a core and two more.
     """
 
-    def __init__(self, blobs: BlobStore, thumbs: ThumbStore, known: Collection[str], *, workers: int = 0) -> None:
+    def __init__(
+        self, blobs: BlobStore, thumbs: ThumbStore, known: Collection[str], *, limit_s: float, workers: int = 0
+    ) -> None:
         self._stores = _Stores(blobs, thumbs, frozenset(known))
+        self._limit_s = limit_s
         self._workers = workers
 
     def run(self, files: Sequence[Path]) -> Iterator[TakenChunk]:
         """What became of the files, chunk by chunk, in their order."""
-        if self._workers == 0 and _is_small(files):
-            yield take_in(files, self._stores.blobs, self._stores.thumbs, self._stores.known)
-            return
         # Two more than there are cores: while they wait for the disk, others decode.
-        workers = self._workers or usable_cores() + 2
-        waiting = deque(_chunks(files, workers))
-        workers = min(workers, len(waiting))
+        workers = self._workers or (1 if _is_small(files) else usable_cores() + 2)
+        waiting: deque[list[Path] | TakenChunk] = deque(_chunks(files, workers))
         while waiting:
-            yield from self._run_until_broken(waiting, workers)
+            yield from self._run_until_broken(waiting, min(workers, len(waiting)))
 
-    def _run_until_broken(self, waiting: deque[list[Path]], workers: int) -> Iterator[TakenChunk]:
-        """Work through ``waiting``; when a process dies, what was under way is repeated file by file, so that the culprit is known."""
-        under_way: deque[tuple[list[Path], Future[TakenChunk]]] = deque()
-        with self._executor(workers) as executor:
+    def _run_until_broken(self, waiting: deque[list[Path] | TakenChunk], workers: int) -> Iterator[TakenChunk]:
+        """Work through ``waiting`` until a process dies.
+
+        When it was ended over a file that took too long, the rest waits again; otherwise what was under way is repeated file by file, so that the culprit is known.
+        """
+        under_way: deque[_UnderWay] = deque()
+        with self._executor(workers) as (executor, watch):
+            number = 0
             while waiting or under_way:
                 try:
                     while waiting and len(under_way) < workers * _WINDOW:
-                        under_way.append((waiting[0], executor.submit(_work, waiting[0])))
+                        number += 1
+                        under_way.append(_submit(executor, number, waiting[0]))
                         waiting.popleft()
-                    yield under_way[0][1].result()
+                    yield _awaited(under_way[0].future, watch)
                     under_way.popleft()
                 except BrokenProcessPool:
                     break
+        if watch.slow:
+            waiting.extendleft(reversed([part for one in under_way for part in self._without_slow(one, watch.slow)]))
+            return
         again: deque[TakenChunk | Path] = deque()
-        for chunk, future in under_way:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                again.append(future.result())
-            else:
-                again.extend(chunk)
+        for one in under_way:
+            outcome = one.outcome()
+            again.extend(one.files if outcome is None else [outcome])
         yield from self._one_by_one(again)
+
+    def _without_slow(self, one: _UnderWay, slow: Collection[Place]) -> Iterator[list[Path] | TakenChunk]:
+        """A chunk that was under way, as what is left to do of it: files that took too long are refused, and stand between those before and after them."""
+        outcome = one.outcome()
+        if outcome is not None:
+            yield outcome
+            return
+        start = 0
+        for index, path in enumerate(one.files):
+            if Place(one.number, index) in slow:
+                if one.files[start:index]:
+                    yield one.files[start:index]
+                yield TakenChunk(files=(too_slow(path, self._limit_s),))
+                start = index + 1
+        if one.files[start:]:
+            yield one.files[start:]
 
     def _one_by_one(self, remaining: deque[TakenChunk | Path]) -> Iterator[TakenChunk]:
         """What is done already as it is, and every other file in a process that it has for itself."""
         while remaining:
-            with self._executor(1) as executor:
+            with self._executor(1) as (executor, watch):
                 try:
                     while remaining:
                         one = remaining[0]
-                        yield one if isinstance(one, TakenChunk) else executor.submit(_work, [one]).result()
+                        if isinstance(one, Path):
+                            one = _awaited(executor.submit(_work, 0, [one]), watch)
+                        yield one
                         remaining.popleft()
                 except BrokenProcessPool:
                     culprit = remaining.popleft()
-                    yield culprit if isinstance(culprit, TakenChunk) else TakenChunk(files=(crashed(culprit),))
+                    if isinstance(culprit, TakenChunk):
+                        yield culprit
+                    else:
+                        refused = too_slow(culprit, self._limit_s) if watch.slow else crashed(culprit)
+                        yield TakenChunk(files=(refused,))
 
     @contextmanager
-    def _executor(self, workers: int) -> Iterator[ProcessPoolExecutor]:
+    def _executor(self, workers: int) -> Iterator[tuple[ProcessPoolExecutor, Watch]]:
         context = multiprocessing.get_context(_start_method())
         if context.get_start_method() == "forkserver":
             context.set_forkserver_preload(["assetforge.services.intake_pool"])
-        executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(self._stores,))
+        board = Board(context, workers)
+        watch = Watch(board, self._limit_s)
+        executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(self._stores, board))
         try:
-            yield executor
+            yield executor, watch
+        except BaseException:
+            # Nobody wants the results any more, and the next file may be one that hangs.
+            watch.end_all()
+            raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(executor: ProcessPoolExecutor, number: int, chunk: list[Path] | TakenChunk) -> _UnderWay:
+    if isinstance(chunk, TakenChunk):
+        done: Future[TakenChunk] = Future()
+        done.set_result(chunk)
+        return _UnderWay(number, [], done)
+    return _UnderWay(number, chunk, executor.submit(_work, number, chunk))
+
+
+def _awaited(future: Future[TakenChunk], watch: Watch) -> TakenChunk:
+    """What becomes of a chunk; looks after the processes while it takes time.
+
+    Raises:
+        BrokenProcessPool: A process died, or was ended because its file took too long.
+    """
+    while not wait([future], watch.tick_s).done:
+        watch.look()
+    return future.result()
 
 
 def _chunks(files: Sequence[Path], workers: int) -> Iterator[list[Path]]:

@@ -13,6 +13,7 @@ from assetforge.durable import locked, write_atomic
 from assetforge.errors import ConfigError, UsageError
 
 __all__ = [
+    "IngestConfig",
     "PluginsConfig",
     "ProjectConfig",
     "ProjectDefaults",
@@ -40,6 +41,10 @@ title = ""
 # Training recipe for assets of a type that name none of their own, such as
 # character = "character-sdxl"
 [defaults.recipe]
+
+# How files are taken in.
+[ingest]
+# seconds_per_file = 60
 
 # How long things stay that nothing needs any more.
 [gc]
@@ -69,6 +74,16 @@ class ProjectDefaults(_Section):
     base: str = ""
     executor: str = "local"
     recipe: dict[str, str] = Field(default_factory=dict)
+
+
+class IngestConfig(_Section):
+    """How files are taken in.
+
+    Attributes:
+        seconds_per_file: Longest time that reading and decoding one picture may take, in seconds.
+    """
+
+    seconds_per_file: float = Field(default=60.0, gt=0.0)
 
 
 class GcConfig(_Section):
@@ -106,6 +121,7 @@ class ProjectConfig(_Section):
         name: Short name.
         title: What people read.
         defaults: Fallbacks.
+        ingest: How files are taken in.
         gc: How long things stay.
         plugins: Required plugins.
     """
@@ -113,6 +129,7 @@ class ProjectConfig(_Section):
     name: str
     title: str = ""
     defaults: ProjectDefaults = ProjectDefaults()
+    ingest: IngestConfig = IngestConfig()
     gc: GcConfig = GcConfig()
     plugins: PluginsConfig = PluginsConfig()
 

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from assetforge.store.imaging import Inspected, inspect_image
 from assetforge.store.sidecar import read_sidecar
 from assetforge.store.thumbs import ThumbStore
 
-__all__ = ["MAX_BYTES", "Taken", "TakenChunk", "crashed", "read_unchanging", "take_in"]
+__all__ = ["MAX_BYTES", "Taken", "TakenChunk", "crashed", "read_unchanging", "take_in", "too_slow"]
 
 MAX_BYTES = 1 << 30
 """Largest file that is read, in bytes."""
@@ -62,7 +62,14 @@ class TakenChunk:
     failure: tuple[str, str] | None = None
 
 
-def take_in(paths: Sequence[Path], blobs: BlobStore, thumbs: ThumbStore, known: Collection[str]) -> TakenChunk:
+def take_in(
+    paths: Sequence[Path],
+    blobs: BlobStore,
+    thumbs: ThumbStore,
+    known: Collection[str],
+    *,
+    at: Callable[[int], None] = lambda _: None,
+) -> TakenChunk:
     """Take in some files; a bad one is refused and the rest goes on.
 
     Args:
@@ -70,11 +77,16 @@ def take_in(paths: Sequence[Path], blobs: BlobStore, thumbs: ThumbStore, known: 
         blobs: Where bytes go; all blobs of the chunk are there when the function returns.
         thumbs: Where thumbnails go.
         known: Hashes that need not be decoded again when their blob is there.
+        at: Called with the place of a file in ``paths``, from 1, before it is read, and with 0 when it is decoded.
     """
     taken: list[Taken] = []
     try:
         with blobs.batch(uncached=True) as batch:
-            taken.extend(_take(path, batch, blobs, thumbs, known) for path in paths)
+            for place, path in enumerate(paths, 1):
+                at(place)
+                seen = _look(path, blobs, known)
+                at(0)
+                taken.append(seen if isinstance(seen, Taken) else _keep(seen, batch, thumbs))
     except StorageError as error:
         return TakenChunk(failure=(error.message, error.hint))
     return TakenChunk(files=tuple(taken))
@@ -91,7 +103,33 @@ def crashed(path: Path) -> Taken:
     )
 
 
-def _take(path: Path, batch: BlobBatch, blobs: BlobStore, thumbs: ThumbStore, known: Collection[str]) -> Taken:
+def too_slow(path: Path, limit_s: float) -> Taken:
+    """The refusal of a file whose decoding had to be ended.
+
+    Args:
+        path: The file.
+        limit_s: How long it was given, in seconds.
+    """
+    return Taken(
+        path=path,
+        outcome="refused",
+        code="too-slow",
+        message=f"{shown_name(path)} took longer than {limit_s:g} s to read and decode.",
+        hint="The file is damaged, or its disk is slow: save it again with an image editor, or raise ingest.seconds_per_file in project.toml.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    path: Path
+    data: bytes
+    sha256: str
+    inspected: Inspected
+    caption: str | None
+
+
+def _look(path: Path, blobs: BlobStore, known: Collection[str]) -> Taken | _Seen:
+    """Everything that depends on the file alone: what is wrong with it, or what it shows."""
     name = shown_name(path)
     try:
         data = read_unchanging(path)
@@ -99,7 +137,7 @@ def _take(path: Path, batch: BlobBatch, blobs: BlobStore, thumbs: ThumbStore, kn
         caption = read_sidecar(path)
         if sha256 in known and blobs.has(sha256):
             return Taken(path=path, outcome="known", sha256=sha256, caption=caption)
-        inspected = inspect_image(data, name=name, sha256=sha256)
+        return _Seen(path, data, sha256, inspect_image(data, name=name, sha256=sha256), caption)
     except ImageError as error:
         return Taken(path=path, outcome="refused", code=error.code, message=error.message, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - whatever a decoder does with one file, the rest of the batch goes on
@@ -110,10 +148,19 @@ def _take(path: Path, batch: BlobBatch, blobs: BlobStore, thumbs: ThumbStore, kn
             message=f"{name} cannot be decoded ({type(error).__name__}: {error}).",
             hint="Open it in an image editor and save it again.",
         )
-    batch.put_bytes(data, sha256=sha256)
-    thumbs.put(sha256, inspected.thumbnail)
-    slim = dataclasses.replace(inspected, thumbnail=b"")
-    return Taken(path=path, outcome="stored", sha256=sha256, inspected=slim, caption=caption, decodes=inspected.decodes)
+
+
+def _keep(seen: _Seen, batch: BlobBatch, thumbs: ThumbStore) -> Taken:
+    batch.put_bytes(seen.data, sha256=seen.sha256)
+    thumbs.put(seen.sha256, seen.inspected.thumbnail)
+    return Taken(
+        path=seen.path,
+        outcome="stored",
+        sha256=seen.sha256,
+        inspected=dataclasses.replace(seen.inspected, thumbnail=b""),
+        caption=seen.caption,
+        decodes=seen.inspected.decodes,
+    )
 
 
 def read_unchanging(path: Path) -> bytes:

@@ -1,9 +1,11 @@
 """Files become references: real folders, real bad files, several processes, killed processes."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from sqlmodel import col, func, select
 
 from assetforge.db.models import CaptionEdit, Image, Reference
 from assetforge.errors import NotFoundError, StorageError, UsageError
+from assetforge.services import intake_watch
 from assetforge.services.assets import add_asset
 from assetforge.services.captions import caption_history, set_caption
 from assetforge.services.ingest import add_references
@@ -121,7 +124,7 @@ def test_named_things_that_are_no_pictures(project: Project, mara: str, tmp_path
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
-    project: Project, mara: str, tmp_path: Path, make_png: MakePng, monkeypatch: pytest.MonkeyPatch
+    project: Project, tmp_path: Path, make_png: MakePng, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_png(tmp_path / "a.png")
     real, calls = os.fstat, []
@@ -134,7 +137,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
         return real(descriptor)
 
     monkeypatch.setattr(intake.os, "fstat", growing)
-    assert [one.code for one in add_references(project, mara, [path]).refused] == ["changing"]
+    taken = intake.take_in([path], project.blobs, ThumbStore(project.paths.thumbs), frozenset())
+    assert [one.code for one in taken.files] == ["changing"]
 
 
 def test_a_full_disk_ends_the_batch_with_one_sentence(
@@ -232,46 +236,132 @@ def test_an_ambiguous_address_lists_what_it_could_be(project: Project, mara: str
     assert get_reference(project, "mara/ref/abcdb").sha256 == "abcd" + "b" * 60
 
 
-SUICIDE = b"\x89PNG\r\n\x1a\nKILL"
-
-
-def test_a_file_that_kills_its_decoder_is_named(
-    project: Project, mara: str, tmp_path: Path, make_png: MakePng, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = make_folder(tmp_path / "in", make_png, 40)
-    (folder / "frame-017x.png").write_bytes(SUICIDE)
-    # The worker processes import this module by its path and there replace the decoder for this one file.
-    monkeypatch.setenv("ASSETFORGE_TEST_KILLER", "1")
-    code = f"""
-import sys, os, signal
-sys.path.insert(0, {str(tmp_path)!r})
-from killer import install
-install()
+KILLS = b"\x89PNG\r\n\x1a\nKILL"
+HANGS = b"\x89PNG\r\n\x1a\nHANG"
+DECODER = f"""
+import os, signal, sys, threading, time
 from pathlib import Path
-from assetforge.services.projects import open_project
 from assetforge.services.ingest import add_references
-if __name__ == "__main__":
-    with open_project(Path({str(project.root)!r})) as project:
-        report = add_references(project, "mara", [Path({str(folder)!r})], workers=2)
-        print(len(report.added), [(one.path.name, one.code) for one in report.refused])
+from assetforge.services.intake_pool import IntakePool
+from assetforge.services.projects import open_project
+from assetforge.store import intake
+from assetforge.store.thumbs import ThumbStore
+
+real = intake.inspect_image
+
+def inspect(data, **rest):
+    if data == {KILLS!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if data == {HANGS!r}:
+        # In C, with the interpreter's lock held: no signal handler and no other thread ever runs.
+        sum(range(10**16))
+    return real(data, **rest)
+
+intake.inspect_image = inspect
 """
-    (tmp_path / "killer.py").write_text(
-        "import os, signal\n"
-        "from assetforge.store import intake\n"
-        "def install():\n"
-        "    real = intake.inspect_image\n"
-        "    def inspect(data, **rest):\n"
-        f"        if data == {SUICIDE!r}:\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return real(data, **rest)\n"
-        "    intake.inspect_image = inspect\n"
-    )
-    (tmp_path / "script.py").write_text(code)
+"""The worker processes import the script by its path, or are forked after it ran, and there replace the decoder for two files."""
+
+
+def run_script(tmp_path: Path, code: str, *arguments: object, limit_s: float = 60.0) -> str:
+    (tmp_path / "script.py").write_text(f"{DECODER}\nif __name__ == '__main__':\n{textwrap.indent(code, '    ')}")
     done = subprocess.run(
-        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, tmp_path / "script.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "ASSETFORGE_INGEST__SECONDS_PER_FILE": str(limit_s)},
     )
-    assert done.stdout.strip() == "40 [('frame-017x.png', 'decoder-crash')]", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+ADD_AND_TELL = """
+if len(sys.argv) > 4:
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+with open_project(Path(sys.argv[1])) as project:
+    report = add_references(project, "mara", [Path(sys.argv[2])], workers=int(sys.argv[3]))
+print(len(report.added), [(one.path.name, one.code) for one in report.refused])
+"""
+
+
+def test_a_file_that_kills_its_decoder_is_named(project: Project, mara: str, tmp_path: Path, make_png: MakePng) -> None:
+    folder = make_folder(tmp_path / "in", make_png, 40)
+    (folder / "frame-017x.png").write_bytes(KILLS)
+    said = run_script(tmp_path, ADD_AND_TELL, project.root, folder, 2)
+    assert said == "40 [('frame-017x.png', 'decoder-crash')]"
     whole(project)
+
+
+def test_files_that_hang_their_decoder_are_named_and_the_rest_goes_on(
+    project: Project, mara: str, tmp_path: Path, make_png: MakePng
+) -> None:
+    folder = make_folder(tmp_path / "in", make_png, 60)
+    bad = {"frame-000a.png": HANGS, "frame-017a.png": HANGS, "frame-017b.png": HANGS, "frame-044a.png": KILLS}
+    for name, data in bad.items():
+        (folder / name).write_bytes(data)
+    said = run_script(tmp_path, ADD_AND_TELL, project.root, folder, 3, limit_s=2)
+    codes = [(name, "too-slow" if data == HANGS else "decoder-crash") for name, data in bad.items()]
+    assert said == f"60 {codes}"
+    names = [item.file_name for item in sorted(list_references(project, mara).items, key=lambda item: item.id)]
+    assert names == sorted(names)
+    whole(project)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_a_single_file_has_a_time_limit_too(
+    project: Project, mara: str, tmp_path: Path, make_png: MakePng, threads: bool
+) -> None:
+    folder = make_folder(tmp_path / "in", make_png, 2)
+    (folder / "frame-000a.png").write_bytes(HANGS)
+    said = run_script(tmp_path, ADD_AND_TELL, project.root, folder, 0, *["threads"] * threads, limit_s=2)
+    assert said == "2 [('frame-000a.png', 'too-slow')]"
+
+
+def test_whoever_gives_up_does_not_wait_for_a_file_that_hangs(
+    project: Project, mara: str, tmp_path: Path, make_png: MakePng
+) -> None:
+    folder = make_folder(tmp_path / "in", make_png, 8)
+    (folder / "frame-999.png").write_bytes(HANGS)
+    code = """
+with open_project(Path(sys.argv[1])) as project:
+    pool = IntakePool(project.blobs, ThumbStore(project.paths.thumbs), (), limit_s=600, workers=2)
+    chunks = pool.run(sorted(Path(sys.argv[2]).iterdir()))
+    print(len(next(chunks).files))
+    chunks.close()
+"""
+    assert run_script(tmp_path, code, project.root, folder) == "8"
+
+
+def test_time_is_counted_only_while_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(intake_watch.time, "monotonic", lambda: now[0])
+    board = intake_watch.Board(multiprocessing.get_context("spawn"), 2)
+    watch = intake_watch.Watch(board, 10.0)
+    note = board.enter()
+
+    def look(after: float) -> set[tuple[int, int]]:
+        now[0] += after
+        watch.look()
+        return watch.slow
+
+    note(3, 5)
+    assert board.processes() == {os.getpid()}
+    assert board.under_way() == {os.getpid(): (3, 4)}
+    # Somebody else was busy, or everything was stopped, for an hour.
+    assert not look(1)
+    assert not look(3600)
+    for _ in range(6):
+        assert not look(1)
+    note(3, 6)
+    for _ in range(10):
+        assert not look(1)
+    note(3, 0)
+    assert not look(1)
+    note(4, 1)
+    for _ in range(10):
+        assert not look(1)
+    assert look(1) == {(4, 0)}
 
 
 ADD = """
