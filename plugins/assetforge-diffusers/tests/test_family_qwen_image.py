@@ -171,6 +171,18 @@ def test_names_for_other_tools(family: Family) -> None:
     assert family.text_encoders == {}
 
 
+def test_half_precision(folder: Path) -> None:
+    kind = checks.family_class("qwen-image")
+    family = kind(checks.BaseFiles(folder, kind.pipeline_class, torch.bfloat16))
+    told, noisy, time = checks.tell(family, checks.CAPTIONS), torch.ones(2, 4, 8, 8), torch.tensor([0.2, 0.9])
+    exact = checks.open_tiny("qwen-image", folder)
+    with torch.no_grad():
+        answer = family.predict(noisy, time, told, checks.geometry(2))
+        reference = exact.predict(noisy, time, checks.tell(exact, checks.CAPTIONS), checks.geometry(2))
+    assert answer.dtype == torch.bfloat16
+    torch.testing.assert_close(answer.float(), reference, atol=0.05, rtol=0.05)
+
+
 @pytest.mark.parametrize("setting", ["zero_cond_t", "use_layer3d_rope"])
 def test_edit_and_layers_are_refused(tmp_path: Path, setting: str) -> None:
     checks.change_config(tiny_qwen_image(tmp_path), "transformer", **{setting: True})

@@ -8,6 +8,7 @@ import torch
 from assetforge.errors import UsageError
 from assetforge_diffusers.basefiles import BaseFiles
 from assetforge_diffusers.families.base import Family, LayerNames, Tokens, Told
+from assetforge_diffusers.families.channels import ChannelScale
 from assetforge_diffusers.objective import Flow
 
 __all__ = ["QwenImage"]
@@ -83,20 +84,11 @@ class QwenImage(Family):
 
     def scale_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """From the autoencoder's latents to the denoiser's: every channel has mean 0 and deviation 1."""
-        mean, deviation = self._channel_statistics(latents.device)
-        return (latents - mean) / deviation
-
-    def _channel_statistics(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation per channel, each (channels, 1, 1), fp32."""
-        if device not in self._statistics:
-            config = self._autoencoder_config
-            mean, deviation = (torch.tensor(config[name]) for name in ("latents_mean", "latents_std"))
-            self._statistics[device] = (mean.view(-1, 1, 1).to(device), deviation.view(-1, 1, 1).to(device))
-        return self._statistics[device]
+        return self._channel_scale(latents)
 
     @cached_property
-    def _statistics(self) -> dict[torch.device, tuple[torch.Tensor, torch.Tensor]]:
-        return {}
+    def _channel_scale(self) -> ChannelScale:
+        return ChannelScale(self._autoencoder_config["latents_mean"], self._autoencoder_config["latents_std"])
 
     def tokenize(self, caption: str) -> tuple[Tokens, int]:
         """Token ids and mask of the caption behind the instruction that the network was trained with."""
@@ -161,11 +153,12 @@ def _cut(told: Told) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _pack(latents: torch.Tensor) -> torch.Tensor:
     """(batch, tokens, 4 * channels) from (batch, channels, h, w): squares of 2 x 2 latent pixels, row by row."""
-    squares = latents.unflatten(-1, (-1, _PATCH)).unflatten(-3, (-1, _PATCH))
-    return squares.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    batch, channels, height, width = latents.shape
+    squares = latents.reshape(batch, channels, height // _PATCH, _PATCH, width // _PATCH, _PATCH)
+    return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * _PATCH * _PATCH)
 
 
 def _unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """(batch, channels, h, w) from (batch, tokens, 4 * channels)."""
-    squares = tokens.unflatten(1, (height // _PATCH, width // _PATCH)).unflatten(-1, (-1, _PATCH, _PATCH))
-    return squares.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+    squares = tokens.reshape(len(tokens), height // _PATCH, width // _PATCH, -1, _PATCH, _PATCH)
+    return squares.permute(0, 3, 1, 4, 2, 5).reshape(len(tokens), -1, height, width)

@@ -148,9 +148,10 @@ def _ask(
     turns = torch.cat((picture_turns, caption_turns.expand(len(latents), -1, -1)), dim=1)
     everything = _run(network, network.layers, everything, visible, turns, modulation)
     squares = network.all_final_layer[f"{patch}-1"](everything[:, :count], c=modulation)
-    height, width = latents.shape[-2] // patch, latents.shape[-1] // patch
-    squares = squares.unflatten(1, (height, width)).unflatten(-1, (patch, patch, -1))
-    return squares.permute(0, 5, 1, 3, 2, 4).reshape(latents.shape)
+    batch, channels, height, width = latents.shape
+    squares = squares.reshape(batch, height // patch, width // patch, patch, patch, channels)
+    drawn: torch.Tensor = squares.permute(0, 5, 1, 3, 2, 4).reshape(latents.shape)
+    return drawn
 
 
 def _caption_tokens(
@@ -171,10 +172,10 @@ def _picture_tokens(
     network: Any, latents: torch.Tensor, ends: torch.Tensor, patch: int
 ) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Tokens (batch, count, width), their rotations (batch, count, pairs), and how many of them stand for the picture."""
-    batch, _, height, width = latents.shape
+    batch, channels, height, width = latents.shape
     rows, columns = height // patch, width // patch
-    squares = latents.unflatten(-1, (columns, patch)).unflatten(-3, (rows, patch))
-    squares = squares.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    squares = latents.reshape(batch, channels, rows, patch, columns, patch)
+    squares = squares.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * columns, -1)
     tokens = network.all_x_embedder[f"{patch}-1"](squares)
     count = rows * columns
     beyond = -count % _MULTIPLE
@@ -183,7 +184,7 @@ def _picture_tokens(
     grid = torch.stack((place // columns, place % columns), dim=-1).expand(batch, -1, -1)
     starts = (ends + 1)[:, None, None].expand(-1, count, -1)
     places = F.pad(torch.cat((starts, grid), dim=-1), (0, 0, 0, beyond))
-    turns = network.rope_embedder(places.flatten(0, 1)).unflatten(0, places.shape[:2])
+    turns = network.rope_embedder(places.flatten(0, 1)).reshape(*places.shape[:2], -1)
     return torch.cat((tokens, padding), dim=1), turns, count
 
 
