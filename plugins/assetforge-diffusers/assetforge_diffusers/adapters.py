@@ -1,4 +1,4 @@
-"""Adds LoRA layers to a family's networks, and writes and reads them under the names that other tools use.
+"""The adapted networks of a run: adds adapters to a family's networks, and writes and reads them under the names that other tools use.
 
 Why not diffusers' own exporter: it writes alpha = rank whatever was trained, leaves UNet keys unrenamed once a text encoder is in the file,
 and drops the ``text_model`` level that ComfyUI looks for. Everything here is exact: a reload gives the same numbers.
@@ -6,15 +6,16 @@ and drops the ``text_model`` level that ComfyUI looks for. Everything here is ex
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from assetforge.errors import UsageError
 from assetforge_diffusers.draws import key
 from assetforge_diffusers.families.base import Family
+from assetforge_diffusers.keys import Layer, from_kohya
+from assetforge_diffusers.keys import to_kohya as named_for_kohya
+from assetforge_diffusers.networks import ADAPTER, adapt, adapter_layers, denoiser_config, load_layers, text_config
 from assetforge_diffusers.params import LoraTrainerParams
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "adapter_config_json",
     "adapter_state",
     "add_adapters",
+    "layers_in",
     "load_adapter_state",
     "load_kohya",
     "to_diffusers",
@@ -29,53 +31,32 @@ __all__ = [
     "trainable",
 ]
 
-ADAPTER = "default"
-_PREFIXES = {"unet": "lora_unet", "text_encoder": "lora_te"}
 Modules = Mapping[str, torch.nn.Module]
 
 
 def add_adapters(family: Family, params: LoraTrainerParams, seed: int) -> dict[str, Any]:
-    """Add fp32 LoRA layers, initialised by ``seed``; return the adapted networks by component name."""
+    """Add fp32 adapters without any effect yet, initialised by ``seed``; return the adapted networks by component name.
+
+    Raises:
+        UsageError: This family or network cannot be adapted so.
+    """
+    if params.network == "dora" and family.denoiser_name != "unet":
+        raise UsageError(
+            f"No other tool reads DoRA layers of a {family.name} model as they were trained.",
+            hint="Set network to lora, loha or lokr.",
+        )
     modules: dict[str, Any] = {family.denoiser_name: family.denoiser}
     if params.text_encoder:
         modules.update(family.text_encoders)
     torch.manual_seed(key(seed, "init", 0))
     for name, module in modules.items():
-        config = _denoiser_config(family, params) if name == family.denoiser_name else _text_config(family, params)
-        module.add_adapter(config)
-    for parameter in trainable(modules).values():
-        parameter.data = parameter.data.float()
+        config = denoiser_config if name == family.denoiser_name else text_config
+        adapt(module, config(family.layers, params))
     return modules
 
 
-def _denoiser_config(family: Family, params: LoraTrainerParams) -> LoraConfig:
-    layers = [*family.layers["attention"], *(family.layers["ff"] if params.targets == "attention+ff" else ())]
-    rank_pattern, alpha_pattern = {}, {}
-    if params.conv_rank:
-        convolutions = family.layers["conv"]
-        pattern = "|".join(convolutions)
-        layers += convolutions
-        rank_pattern = {pattern: params.conv_rank}
-        alpha_pattern = {pattern: params.conv_alpha or params.alpha / params.rank * params.conv_rank}
-    return LoraConfig(
-        r=params.rank,
-        lora_alpha=cast("int", params.alpha),  # annotated as int, meant and used as a number
-        lora_dropout=params.dropout,
-        target_modules=layers,
-        rank_pattern=rank_pattern,
-        alpha_pattern=alpha_pattern,
-    )
-
-
-def _text_config(family: Family, params: LoraTrainerParams) -> LoraConfig:
-    layers = list(family.layers["text"])
-    return LoraConfig(
-        r=params.rank, lora_alpha=cast("int", params.alpha), lora_dropout=params.dropout, target_modules=layers
-    )
-
-
 def trainable(modules: Modules) -> dict[str, torch.nn.Parameter]:
-    """The LoRA parameters by ``component.path``, in module order."""
+    """The adapters' parameters by ``component.path``, in module order."""
     return {
         f"{component}.{name}": parameter
         for component, module in modules.items()
@@ -85,101 +66,63 @@ def trainable(modules: Modules) -> dict[str, torch.nn.Parameter]:
 
 
 def adapter_state(modules: Modules) -> dict[str, torch.Tensor]:
-    """Copies of the LoRA weights on the CPU, by ``component.path``."""
-    return {
-        f"{component}.{name}": tensor.detach().cpu().contiguous().clone()
-        for component, module in modules.items()
-        for name, tensor in get_peft_model_state_dict(module, adapter_name=ADAPTER, save_embedding_layers=False).items()
-    }
+    """Copies of the adapters' weights on the CPU, by ``component.path``."""
+    return {name: parameter.detach().cpu().contiguous().clone() for name, parameter in trainable(modules).items()}
 
 
+@torch.no_grad()
 def load_adapter_state(modules: Modules, tensors: Mapping[str, torch.Tensor]) -> None:
     """Put back what :func:`adapter_state` gave.
 
     Raises:
         UsageError: The names do not fit these networks.
     """
-    expected = {
-        f"{component}.{name}"
-        for component, module in modules.items()
-        for name in get_peft_model_state_dict(module, adapter_name=ADAPTER, save_embedding_layers=False)
-    }
-    if expected != set(tensors):
+    own = trainable(modules)
+    if own.keys() != tensors.keys():
         raise UsageError(
-            f"The LoRA weights do not fit: {len(expected ^ set(tensors))} layers differ.",
+            f"The LoRA weights do not fit: {len(own.keys() ^ tensors.keys())} layers differ.",
             hint="The targets or the base model have changed.",
         )
-    for component, module in modules.items():
-        part = {
-            name.removeprefix(f"{component}."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(f"{component}.")
-        }
-        set_peft_model_state_dict(module, part, adapter_name=ADAPTER)
-
-
-def _kohya_stem(prefix: str, component: str, path: str) -> str:
-    if component.startswith("text_encoder") and not path.startswith("text_model."):
-        path = f"text_model.{path}"
-    return f"{prefix}_{path.replace('.', '_')}"
+    for name, parameter in own.items():
+        parameter.copy_(tensors[name])
 
 
 def to_kohya(family: Family, modules: Modules) -> dict[str, torch.Tensor]:
-    """The LoRA under the names of kohya's scripts, with the alpha that was trained."""
-    tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in adapter_state(modules).items():
-        component, _, rest = name.partition(".")
-        path, _, part = rest.rpartition(".lora_")
-        stem = _kohya_stem(_PREFIXES[component], component, path)
-        layer: Any = modules[component].get_submodule(path)
-        tensors[f"{stem}.{'lora_down' if part.startswith('A') else 'lora_up'}.weight"] = tensor
-        tensors[f"{stem}.alpha"] = torch.tensor(float(layer.lora_alpha[ADAPTER]))
-    return tensors
+    """The adapters under the names of kohya's scripts, with the alpha that was trained."""
+    return named_for_kohya(family.name, adapter_layers(modules))
+
+
+def layers_in(family: Family, modules: Modules, tensors: Mapping[str, torch.Tensor]) -> list[Layer]:
+    """The layers in a file in kohya's form.
+
+    Raises:
+        UsageError: The file holds others than those that are adapted here.
+    """
+    known: dict[str, list[str]] = {}
+    for layer in adapter_layers(modules):
+        known.setdefault(layer.component, []).append(layer.path)
+    return from_kohya(family.name, tensors, known)
 
 
 def load_kohya(family: Family, modules: Modules, tensors: Mapping[str, torch.Tensor]) -> None:
     """Continue from a file in kohya's format; another alpha is folded into the weights.
 
     Raises:
-        UsageError: Layers or ranks differ from what is being trained.
+        UsageError: Layers, kinds of network or ranks differ from what is being trained.
     """
-    state: dict[str, torch.Tensor] = {}
-    used: set[str] = set()
-    for name, fresh in adapter_state(modules).items():
-        component, _, rest = name.partition(".")
-        path, _, part = rest.rpartition(".lora_")
-        stem = _kohya_stem(_PREFIXES[component], component, path)
-        source = f"{stem}.{'lora_down' if part.startswith('A') else 'lora_up'}.weight"
-        if source not in tensors or tensors[source].shape != fresh.shape:
-            raise UsageError(
-                f"The weights to continue from do not fit at {stem}.",
-                hint="Use the rank, targets and text encoder setting they were trained with.",
-            )
-        used.add(source)
-        tensor = tensors[source].float()
-        if part.startswith("B") and f"{stem}.alpha" in tensors:
-            layer: Any = modules[component].get_submodule(path)
-            tensor = tensor * (float(tensors[f"{stem}.alpha"]) / float(layer.lora_alpha[ADAPTER]))
-        state[name] = tensor
-    left = [name for name in tensors if not name.endswith(".alpha") and name not in used]
-    if left:
-        raise UsageError(
-            f"The weights to continue from have {len(left)} tensors more, such as {left[0]}.",
-            hint="Use the targets they were trained with.",
-        )
-    load_adapter_state(modules, state)
+    load_layers(modules, layers_in(family, modules, tensors))
 
 
 def to_diffusers(modules: Modules) -> dict[str, torch.Tensor]:
-    """The LoRA under the names that diffusers reads, all in peft's form; alpha travels in :func:`adapter_config_json`.
+    """A LoRA under the names that diffusers reads, all in peft's form; alpha travels in :func:`adapter_config_json`.
 
     One form throughout, because diffusers decides by the first key of a file whether any of its keys need renaming.
     """
     tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in adapter_state(modules).items():
-        component, _, path = name.partition(".")
-        level = "text_model." if component.startswith("text_encoder") and not path.startswith("text_model.") else ""
-        tensors[f"{component}.{level}{path}"] = tensor
+    for layer in adapter_layers(modules):
+        inner = layer.component.startswith("text_encoder") and not layer.path.startswith("text_model.")
+        stem = f"{layer.component}.{'text_model.' if inner else ''}{layer.path}"
+        tensors |= {f"{stem}.{name}": tensor for name, tensor in layer.tensors.items()}
     return tensors
 
 

@@ -117,7 +117,9 @@ class BaseFiles:
         """The pipeline of diffusers over all components, without safety checker; with ``only``, over those alone, for loading LoRAs into them."""
         kind = getattr(diffusers, self.pipeline_class)
         arguments = inspect.signature(kind.__init__).parameters
-        parts: dict[str, Any] = {name: None for name in _SKIPPED if name in arguments}
+        # A base may lack a component, such as Stable Diffusion 3 its third text encoder; the pipeline wants to be told.
+        missing = (name for name, one in arguments.items() if name != "self" and one.default is inspect.Parameter.empty)
+        parts: dict[str, Any] = {name: None for name in (*missing, *_SKIPPED) if name in arguments}
         parts |= {name: self.load(name) if only is None or name in only else None for name in self.names}
         if "requires_safety_checker" in arguments:
             parts["requires_safety_checker"] = False

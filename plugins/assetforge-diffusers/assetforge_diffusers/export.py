@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import torch
 from safetensors.torch import save_file
 
 from assetforge.errors import JobError
-from assetforge_diffusers.adapters import ADAPTER, adapter_config_json, to_diffusers, to_kohya
+from assetforge_diffusers.adapters import ADAPTER, adapter_config_json, layers_in, to_diffusers, to_kohya
 from assetforge_diffusers.draws import generator
 from assetforge_diffusers.families.base import Family, Told
 from assetforge_diffusers.loading import align_weights, read_tensors
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.metadata import hashes_of
+from assetforge_diffusers.networks import adapter_layers
 
-__all__ = ["verify_exports", "write_exports"]
+__all__ = ["Exports", "verify_exports", "write_exports"]
 
 _EXPORT = "export"
 _PROBE_TIMES = (0.05, 0.5, 0.95)
@@ -24,44 +26,88 @@ _GPU_TOLERANCE = 1e-3
 """Other devices than the CPU may choose another kernel for the same numbers; a wrong alpha or a lost layer is far above it."""
 
 
-def write_exports(
-    folder: Path, name: str, family: Family, modules: Mapping[str, torch.nn.Module], metadata: Mapping[str, str]
-) -> tuple[Path, Path, str]:
-    """Write ``<name>.safetensors`` (kohya) and ``<name>.diffusers.safetensors``.
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """The files of one export.
 
-    Returns:
-        Both files, and the hash of the kohya file's data section.
+    Attributes:
+        kohya: In the form of kohya's scripts.
+        diffusers: In diffusers' form; ``None`` for other networks than LoRA, which it does not read as they were trained.
+        identity: Hash of the data section of the first.
     """
-    kohya_tensors = to_kohya(family, modules)
-    described = {**metadata, **hashes_of(kohya_tensors, metadata), "format": "pt"}
+
+    kohya: Path
+    diffusers: Path | None
+    identity: str
+
+
+def write_exports(folder: Path, name: str, loop: TrainingLoop, metadata: Mapping[str, str]) -> Exports:
+    """Write ``<name>.safetensors`` (kohya) and, for LoRA, ``<name>.diffusers.safetensors``."""
+    tensors = to_kohya(loop.family, loop.modules)
+    described = {**metadata, **hashes_of(tensors, metadata), "format": "pt"}
     kohya = folder / f"{name}.safetensors"
-    save_file(kohya_tensors, kohya, described)
-    diffusers = folder / f"{name}.diffusers.safetensors"
-    save_file(to_diffusers(modules), diffusers, {**described, "lora_adapter_metadata": adapter_config_json(modules)})
-    return kohya, diffusers, described["sshs_model_hash"]
+    save_file(tensors, kohya, described)
+    diffusers = None
+    if loop.params.network == "lora":
+        diffusers = folder / f"{name}.diffusers.safetensors"
+        settings = {"lora_adapter_metadata": adapter_config_json(loop.modules)}
+        save_file(to_diffusers(loop.modules), diffusers, {**described, **settings})
+    return Exports(kohya, diffusers, described["sshs_model_hash"])
 
 
-@torch.no_grad()
-def verify_exports(loop: TrainingLoop, files: Sequence[Path]) -> float:
-    """Load every file beside what was trained, with the loader that people use, and compare what the networks answer.
+def verify_exports(loop: TrainingLoop, exports: Exports) -> float:
+    """Prove that the files give back what was trained.
+
+    Every layer of the kohya file is read back and compared, its scale included. What diffusers can read, LoRA in both forms, is loaded by its
+    loader beside what was trained, and the networks' answers are compared.
 
     Args:
         loop: The trained run; its networks are in evaluation mode afterwards.
-        files: LoRA files.
+        exports: Its files.
 
     Returns:
-        Largest difference of any output; exactly 0.0 on a CPU.
+        Largest difference of any weight or output; exactly 0.0 on a CPU.
 
     Raises:
         JobError: A file does not give back the trained model.
     """
-    family, modules, device = loop.family, loop.modules, loop.machine.device
-    for module in modules.values():
+    for module in loop.modules.values():
         module.eval()
+    _refuse(exports.kohya, _layers_differ(loop, exports.kohya), allowed=0.0)
+    return 0.0 if exports.diffusers is None else _answers_differ(loop, [exports.kohya, exports.diffusers])
+
+
+def _refuse(file: Path, difference: float, allowed: float) -> None:
+    if not difference <= allowed:
+        raise JobError(
+            f"{file.name} was written but does not give back the trained model: it differs by {difference:.3g}.",
+            hint="Nothing was registered. Please report the recipe and the versions of diffusers and peft.",
+        )
+
+
+def _layers_differ(loop: TrainingLoop, file: Path) -> float:
+    """Largest difference of any tensor or scale between the file's layers and the trained ones."""
+    written = {(one.component, one.path): one for one in layers_in(loop.family, loop.modules, read_tensors(file)[0])}
+    trained = {(one.component, one.path): one for one in adapter_layers(loop.modules)}
+    if written.keys() != trained.keys():
+        return float("inf")
+    worst = 0.0
+    for place, own in trained.items():
+        other = written[place]
+        if own.tensors.keys() != other.tensors.keys():
+            return float("inf")
+        differences = [float((own.tensors[name] - other.tensors[name]).abs().max()) for name in own.tensors]
+        worst = max(worst, *differences, abs(own.alpha / own.rank - other.alpha / other.rank))
+    return worst
+
+
+@torch.no_grad()
+def _answers_differ(loop: TrainingLoop, files: Sequence[Path]) -> float:
+    family, modules, device = loop.family, loop.modules, loop.machine.device
     trained = _answers(loop)
+    largest = max(float(tensor.abs().max()) for tensor in trained.values())
     shell, worst = family.base.pipeline(only=tuple(modules)), 0.0
     for file in files:
-        read_tensors(file)
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message="Already found a `peft_config`"
@@ -77,12 +123,7 @@ def verify_exports(loop: TrainingLoop, files: Sequence[Path]) -> float:
             if _EXPORT in module.peft_config:
                 _delete(module, _EXPORT)
         difference = max(float((reloaded[name] - trained[name]).abs().max()) for name in trained)
-        largest = max(float(tensor.abs().max()) for tensor in trained.values())
-        if not difference <= (0.0 if device.type == "cpu" else _GPU_TOLERANCE * largest):
-            raise JobError(
-                f"{file.name} was written but does not give back the trained model: its outputs differ by {difference:.3g}.",
-                hint="Nothing was registered. Please report the recipe and the versions of diffusers and peft.",
-            )
+        _refuse(file, difference, 0.0 if device.type == "cpu" else _GPU_TOLERANCE * largest)
         worst = max(worst, difference)
     return worst
 

@@ -182,20 +182,21 @@ class LoraTrainer:
         )
         training_mode(loop.optimizer, on=False)
         with loop.ema.swapped_in() if loop.ema is not None else nullcontext():
-            files = write_exports(context.outputs, name, loop.family, loop.modules, describe(facts, loop.family))
-            difference = verify_exports(loop, files[:2])
+            exports = write_exports(context.outputs, name, loop, describe(facts, loop.family))
+            difference = verify_exports(loop, exports)
         if not final:
             training_mode(loop.optimizer, on=True)
             for module in loop.modules.values():
                 module.train()
-        kohya, diffusers = (file.relative_to(context.workdir).as_posix() for file in files[:2])
-        return WeightsOutput(step=done, kohya=kohya, diffusers=diffusers, tensor_hash=files[2], final=final), difference
+        return _weights(context, exports.kohya, done, exports.identity, final=final), difference
 
     def _finish(self, context: TrainContext, run: Preparation, clock: _Clock) -> TrainResult:
         loop = run.loop
         memory = memory_mb(loop.machine.device)
         weights, difference = self._export(context, run, clock, loop.total)
-        context.log(f"Both files were reloaded and give back the trained model (largest difference {difference:g}).")
+        context.log(
+            f"What was written was reloaded and gives back the trained model (largest difference {difference:g})."
+        )
         metrics = {
             "loss": clock.loss,
             "steps": float(loop.total),
@@ -211,18 +212,22 @@ class LoraTrainer:
 
 def _kept_on_the_way(context: TrainContext) -> list[WeightsOutput]:
     """The weights that were kept before the end, by whichever attempt."""
-    kept = []
-    for file in sorted(context.outputs.glob(f"{glob.escape(context.payload.output_name)}-step*.safetensors")):
-        if file.name.endswith(".diffusers.safetensors"):
-            continue
-        step = int(file.stem.rpartition("-step")[2])
-        paths = [
-            one.relative_to(context.workdir).as_posix() for one in (file, file.with_suffix(".diffusers.safetensors"))
-        ]
-        kept.append(
-            WeightsOutput(step=step, kohya=paths[0], diffusers=paths[1], tensor_hash=tensor_hash(file), final=False)
-        )
-    return kept
+    pattern = f"{glob.escape(context.payload.output_name)}-step*.safetensors"
+    files = [file for file in sorted(context.outputs.glob(pattern)) if not file.name.endswith(".diffusers.safetensors")]
+    return [
+        _weights(context, file, int(file.stem.rpartition("-step")[2]), tensor_hash(file), final=False) for file in files
+    ]
+
+
+def _weights(context: TrainContext, kohya: Path, step: int, identity: str, *, final: bool) -> WeightsOutput:
+    diffusers = kohya.with_suffix(".diffusers.safetensors")
+    return WeightsOutput(
+        step=step,
+        kohya=kohya.relative_to(context.workdir).as_posix(),
+        diffusers=diffusers.relative_to(context.workdir).as_posix() if diffusers.is_file() else "",
+        tensor_hash=identity,
+        final=final,
+    )
 
 
 def prepare(context: TrainContext) -> Preparation:

@@ -73,6 +73,17 @@ def test_both_forms_give_the_pixels_of_the_training_time_model(
         assert np.abs(pipeline_picture(fresh) - trained).max() == 0.0, file
 
 
+@pytest.mark.parametrize("network", ["dora", "loha", "lokr"])
+def test_other_networks_are_written_and_read_back(network: str, pictures: Path, base_folder: Path) -> None:
+    settings = {"rank": 4, "alpha": 3.0, "conv_rank": 2, "network": network, "text_encoder": network == "dora"}
+    context, _ = train(pictures.parent, base_folder, **settings)
+    tensors = load_file(context.outputs / "zork-v001.safetensors")
+    parts = {name.partition(".")[2] for name in tensors}
+    assert {"dora": "dora_scale", "loha": "hada_w1_a", "lokr": "lokr_w1"}[network] in parts
+    assert not (context.outputs / "zork-v001.diffusers.safetensors").exists()
+    assert "reloaded and gives back the trained model (largest difference 0)" in " ".join(context.messages)
+
+
 def test_kohya_names_and_real_alphas(pictures: Path, base_folder: Path) -> None:
     context, _ = train(pictures.parent, base_folder, **SETTINGS["everything"])
     tensors = load_file(context.outputs / "zork-v001.safetensors")
@@ -95,12 +106,13 @@ def test_a_wrong_export_is_noticed_before_it_is_registered(
     original = trainer_module.write_exports
 
     def forgetful(*args):
-        kohya, diffusers, identity = original(*args)
+        exports = original(*args)
         tensors = {
-            name: torch.tensor(4.0) if name.endswith(".alpha") else tensor for name, tensor in load_file(kohya).items()
+            name: torch.tensor(4.0) if name.endswith(".alpha") else tensor
+            for name, tensor in load_file(exports.kohya).items()
         }
-        save_file(tensors, kohya)
-        return kohya, diffusers, identity
+        save_file(tensors, exports.kohya)
+        return exports
 
     monkeypatch.setattr(trainer_module, "write_exports", forgetful)
     with pytest.raises(JobError, match="does not give back the trained model"):
