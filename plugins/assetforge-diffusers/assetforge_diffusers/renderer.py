@@ -1,6 +1,8 @@
-"""The renderer behind ``diffusers``: one base in memory, LoRAs swapped, every cell on its own."""
+"""The renderer behind ``diffusers``: one base in memory, LoRAs swapped, every cell from its own seed."""
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,8 +10,9 @@ import torch
 from assetforge.api.context import JobContext
 from assetforge.api.job import BaseRef, Cell, LoraRef, RenderSettings
 from assetforge.errors import PluginError, UsageError
-from assetforge_diffusers.families import family_class
-from assetforge_diffusers.families.base import Family
+from assetforge_diffusers.batches import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, find_batch, shares
+from assetforge_diffusers.families import open_family
+from assetforge_diffusers.families.base import Family, Told
 from assetforge_diffusers.machine import Machine, engine_record, take_machine
 from assetforge_diffusers.params import RendererParams
 from assetforge_diffusers.plugin import RENDERER
@@ -19,22 +22,40 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Picture = NDArray[np.uint8]
+
 __all__ = ["DiffusersRenderer"]
+
+_KEPT_PROMPTS = 512
+_KEPT_CONTROLS = 256 * 2**20
+_PROBE_STEPS = 2
+
+_Question = tuple[str, str, int]
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A base that is ready to render."""
+
+    family: Family
+    machine: Machine
+    settings: RenderSettings
+    context: JobContext
+    wardrobe: Wardrobe
+    batch: int = 1
+    prompts: "OrderedDict[tuple[str, Stack], Told]" = field(default_factory=OrderedDict)
+    controls: "OrderedDict[_Question, Picture]" = field(default_factory=OrderedDict)
+    """Pictures of the bare base. The passes of one job ask for the same ones again and again: every suite has cells at strength 0."""
 
 
 class DiffusersRenderer:
     """Fits :class:`assetforge.api.protocols.Renderer`.
 
-    The sampling loop is that of ``StableDiffusionPipeline.__call__`` without callbacks and progress bar; the pixels
-    are the same.
+    Pictures are made by the reference pipeline of the family, told embeddings instead of words, so that they are its pictures.
     """
 
     def __init__(self) -> None:
-        self._family: Family | None = None
-        self._machine: Machine | None = None
-        self._settings: RenderSettings | None = None
-        self._wardrobe: Wardrobe | None = None
-        self._embeddings: dict[tuple[str, Stack], torch.Tensor] = {}
+        self._now: _Opened | None = None
 
     def open(self, base: BaseRef, settings: RenderSettings, context: JobContext) -> Mapping[str, Any]:
         """Load the base model; return the engine record.
@@ -51,19 +72,21 @@ class DiffusersRenderer:
             )
         self.close()
         machine = take_machine(context.device, context.threads, params.precision, training=False)
-        family = family_class(base.family).open(context.base_path(base), machine.dtype)
-        factor = family.latent_factor
-        if settings.width % factor or settings.height % factor:
-            raise UsageError(
-                f"The size {settings.width} x {settings.height} is not a multiple of {factor} pixels.",
-                hint="Set another size in the suite.",
-            )
-        family.pipeline.to(machine.device)
+        family = open_family(base, context.base_path(base), machine.dtype, cache=context.cache / "diffusers")
+        _check_size(family, settings)
         sampler = family.sampler(settings.sampler)
+        pipeline = _pipeline_on(family, machine)
+        pipeline.scheduler = sampler
         merge = machine.precision == "fp32" if params.merge == "auto" else params.merge == "on"
-        self._family, self._machine, self._settings = family, machine, settings
-        self._wardrobe = Wardrobe(family, context.workdir, merge=merge)
-        return {
+        self._now = _Opened(
+            family,
+            machine,
+            settings,
+            context,
+            Wardrobe(family, context.workdir, merge=merge),
+            max(1, params.batch_size),
+        )
+        record = {
             **engine_record(machine),
             "renderer": RENDERER.name,
             "renderer_version": RENDERER.version,
@@ -73,14 +96,30 @@ class DiffusersRenderer:
             "steps": settings.steps,
             "cfg": settings.cfg,
             "size": [settings.width, settings.height],
-            "batch": 1,
             "merged": merge,
         }
+        return {**record, **self._choose_batch(params.batch_size, record)}
 
-    def _opened(self) -> tuple[Family, Machine, RenderSettings, Wardrobe]:
-        if self._family is None or self._machine is None or self._settings is None or self._wardrobe is None:
+    def _choose_batch(self, asked: int, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Set the batch size, measured unless somebody asked for one; return what the engine record says about it."""
+        now = self._opened()
+        if asked:
+            return {"batch": asked, "batch_measured": False}
+        device = now.machine.device
+        found = find_batch(
+            lambda cells: self._draw(cells, _PROBE_STEPS), device, record, now.context.cache / "diffusers"
+        )
+        now.batch = found.size
+        told: dict[str, Any] = {"batch": found.size, "batch_measured": True}
+        if found.size > 1 and device.type != "cpu":
+            told["batch_tolerance"] = [LARGEST_DIFFERENCE, MEAN_DIFFERENCE]
+            told["batch_difference"] = [found.largest, found.mean]
+        return told
+
+    def _opened(self) -> _Opened:
+        if self._now is None:
             raise PluginError("The renderer was used before it was opened.", hint="Call open first.")
-        return self._family, self._machine, self._settings, self._wardrobe
+        return self._now
 
     def use(self, loras: Sequence[tuple[LoraRef, float]]) -> None:
         """Wear exactly these LoRAs; one at strength 0 is taken off, so that strength 0 is the bare base bit for bit.
@@ -89,61 +128,131 @@ class DiffusersRenderer:
             UsageError: A file is a pickle, damaged, not a LoRA for this base, or worn twice.
             NotFoundError: A file is missing.
         """
-        wardrobe = self._opened()[3]
-        wardrobe.wear(loras)
-        keep = ((), wardrobe.worn_by_text)
-        self._embeddings = {key: value for key, value in self._embeddings.items() if key[1] in keep}
+        now = self._opened()
+        now.wardrobe.wear(loras)
+        for key in [key for key in now.prompts if key[1] not in ((), now.wardrobe.worn_by_text)]:
+            del now.prompts[key]
 
-    def render(self, cells: Sequence[Cell]) -> "Iterator[NDArray[np.uint8]]":
-        """Yield one picture per cell, (height, width, 3), rendered alone from its own seed; strengths are those of :meth:`use`."""
-        self._opened()
-        for cell in cells:
-            yield self._render(cell)
+    def render(self, cells: Sequence[Cell]) -> "Iterator[Picture]":
+        """Yield one picture per cell, (height, width, 3), each from its own seed; strengths are those of :meth:`use`.
+
+        In batches where these give the same pictures; on a GPU within the tolerance that the engine record states.
+        """
+        now = self._opened()
+        bare = not now.wardrobe.worn
+        kept = {
+            at: now.controls[_question(cell)]
+            for at, cell in enumerate(cells)
+            if bare and _question(cell) in now.controls
+        }
+        waiting = [at for at in range(len(cells)) if at not in kept]
+        done: dict[int, Picture] = {}
+        for at, cell in enumerate(cells):
+            if at in kept:
+                yield kept.pop(at).copy()
+                continue
+            if at not in done:
+                size = shares(len(waiting), now.batch)[0]
+                chosen, waiting = waiting[:size], waiting[size:]
+                done.update(zip(chosen, self._pictures([cells[each] for each in chosen]), strict=True))
+            if bare:
+                _keep(now.controls, _question(cell), done[at])
+            yield done.pop(at)
+
+    def _pictures(self, cells: Sequence[Cell]) -> "list[Picture]":
+        now = self._opened()
+        try:
+            drawn = [self._draw(cells, now.settings.steps)]
+        except torch.OutOfMemoryError:
+            if len(cells) == 1:
+                raise
+            torch.cuda.empty_cache()
+            now.batch = 1
+            now.context.log(f"{len(cells)} pictures at once did not fit into the memory; they are rendered one by one.")
+            drawn = [self._draw([cell], now.settings.steps) for cell in cells]
+        pictures: list[Picture] = [picture for batch in drawn for picture in (batch * 255).round().astype("uint8")]
+        return pictures
 
     @torch.inference_mode()
-    def _render(self, cell: Cell) -> "NDArray[np.uint8]":
-        family, machine, settings, _ = self._opened()
-        pipeline: Any = family.pipeline
-        guided = settings.cfg > 1
-        told = self._embed(cell.prompt)
-        if guided:
-            told = torch.cat([self._embed(cell.negative), told])
-        sampler = family.sampler(settings.sampler)
-        sampler.set_timesteps(settings.steps, device=machine.device)
-        shape = (
-            1,
-            pipeline.unet.config.in_channels,
-            settings.height // family.latent_factor,
-            settings.width // family.latent_factor,
-        )
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(cell.seed), dtype=machine.dtype)
-        latents = noise.to(machine.device) * sampler.init_noise_sigma
-        unet, scale = pipeline.unet, settings.cfg
-        for timestep in sampler.timesteps:
-            seen = sampler.scale_model_input(torch.cat([latents, latents]) if guided else latents, timestep)
-            predicted = unet(seen, timestep, encoder_hidden_states=told, return_dict=False)[0]
-            if guided:
-                without, with_prompt = predicted.chunk(2)
-                predicted = without + scale * (with_prompt - without)
-            latents = sampler.step(predicted, timestep, latents, return_dict=False)[0]
-        decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor, return_dict=False)[0]
-        unit = (decoded * 0.5 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).float()
-        pixels: NDArray[np.uint8] = (unit.cpu().numpy() * 255).round().astype("uint8")
-        return pixels
+    def _draw(self, cells: Sequence[Cell], steps: int) -> "NDArray[np.float32]":
+        """Pictures as one batch, (cells, height, width, 3), values 0 to 1."""
+        now = self._opened()
+        family, settings = now.family, now.settings
+        guided = family.true_guidance and settings.cfg > 1
+        told = _together([self._embed(cell.prompt) for cell in cells])
+        negative = _together([self._embed(cell.negative) for cell in cells]) if guided else None
+        made: NDArray[np.float32] = family.pipeline(
+            **family.call_inputs(told, negative, settings.cfg),
+            width=settings.width,
+            height=settings.height,
+            num_inference_steps=steps,
+            generator=[torch.Generator().manual_seed(cell.seed) for cell in cells],
+            output_type="np",
+            return_dict=False,
+        )[0]
+        return made[:, 0] if made.ndim == 5 else made  # the first frame of a film
 
-    def _embed(self, text: str) -> torch.Tensor:
-        """Embedding of a prompt, remembered per text and worn LoRAs that change the text encoder."""
-        family, machine, _, wardrobe = self._opened()
-        key = (text, wardrobe.worn_by_text)
-        if key not in self._embeddings:
-            pipeline: Any = family.pipeline
-            embedding, _ = pipeline.encode_prompt(text, machine.device, 1, do_classifier_free_guidance=False)
-            self._embeddings[key] = embedding
-        return self._embeddings[key]
+    def _embed(self, text: str) -> Told:
+        """What a prompt tells, remembered per text and worn LoRAs that change text encoders.
+
+        One prompt at a time: in a batch the last bits of an embedding would depend on its neighbours.
+        """
+        now = self._opened()
+        key = (text, now.wardrobe.worn_by_text)
+        if key not in now.prompts:
+            tokens, _ = now.family.tokenize(text)
+            now.prompts[key] = now.family.encode_tokens({name: ids[None] for name, ids in tokens.items()})
+            while len(now.prompts) > _KEPT_PROMPTS:
+                now.prompts.popitem(last=False)
+        now.prompts.move_to_end(key)
+        return now.prompts[key]
 
     def close(self) -> None:
         """Free the base and everything worn."""
-        self._family = self._machine = self._settings = self._wardrobe = None
-        self._embeddings.clear()
+        self._now = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _check_size(family: Family, settings: RenderSettings) -> None:
+    multiple = family.size_multiple
+    if settings.width % multiple or settings.height % multiple:
+        raise UsageError(
+            f"The size {settings.width} x {settings.height} is not a multiple of {multiple} pixels.",
+            hint="Set another size in the suite.",
+        )
+
+
+def _pipeline_on(family: Family, machine: Machine) -> Any:
+    """The reference pipeline on the machine's device."""
+    pipeline = family.pipeline
+    try:
+        pipeline.to(machine.device)
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            f"The base model {family.base.path} does not fit into the memory of this GPU.",
+            hint="Render on a larger one, or with --device cpu.",
+        ) from error
+    if machine.precision != "fp32":
+        vae = pipeline.vae
+        decode = vae.decode
+
+        def in_full(latents: torch.Tensor, *rest: Any, **options: Any) -> Any:
+            return decode(latents.to(vae.dtype), *rest, **options)
+
+        vae.decode = in_full  # it stays in fp32 beside a denoiser in fewer bits, and not every pipeline converts what it is given
+    return pipeline
+
+
+def _together(told: Sequence[Told]) -> Told:
+    return told[0] if len(told) == 1 else {name: torch.cat([one[name] for one in told]) for name in told[0]}
+
+
+def _question(cell: Cell) -> _Question:
+    return cell.prompt, cell.negative, cell.seed
+
+
+def _keep(controls: "OrderedDict[_Question, Picture]", question: _Question, picture: "Picture") -> None:
+    controls[question] = picture.copy()
+    while len(controls) * picture.nbytes > _KEPT_CONTROLS:
+        controls.popitem(last=False)

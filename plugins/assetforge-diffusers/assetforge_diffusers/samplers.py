@@ -64,7 +64,7 @@ class _OwnLevels:
         return 1 - sigma, sigma
 
 
-class FlowHeun(_OwnLevels, FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]
+class FlowHeun(_OwnLevels, FlowMatchHeunDiscreteScheduler):
     """Heun's method, which asks the network twice a step."""
 
     def _begin(self, sigmas: torch.Tensor, timesteps: torch.Tensor) -> None:
@@ -79,7 +79,7 @@ class _Multistep(_OwnLevels):
     ends_early = True
 
 
-class FlowDPMSolver(_Multistep, DPMSolverMultistepScheduler):  # type: ignore[misc]
+class FlowDPMSolver(_Multistep, DPMSolverMultistepScheduler):
     """DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095) on the straight paths of a flow model."""
 
     def _begin(self, sigmas: torch.Tensor, timesteps: torch.Tensor) -> None:
@@ -87,7 +87,7 @@ class FlowDPMSolver(_Multistep, DPMSolverMultistepScheduler):  # type: ignore[mi
         self.timesteps, self.sigmas = timesteps, sigmas.cpu().clamp(max=_ALMOST_NOISE)
 
 
-class FlowUniPC(_Multistep, UniPCMultistepScheduler):  # type: ignore[misc]
+class FlowUniPC(_Multistep, UniPCMultistepScheduler):
     """UniPC (Zhao et al. 2023, arXiv:2302.04867) on the straight paths of a flow model."""
 
     def _begin(self, sigmas: torch.Tensor, timesteps: torch.Tensor) -> None:

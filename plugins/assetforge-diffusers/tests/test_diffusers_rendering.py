@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from assetforge.api.job import Cell, LoraRef, RenderSettings
 from assetforge.errors import AssetForgeError, NotFoundError, UsageError
+from assetforge_diffusers.families.sd15 import StableDiffusion15
 from assetforge_diffusers.loading import align_weights
 from assetforge_diffusers.params import LoraTrainerParams, RendererParams
 from assetforge_diffusers.renderer import DiffusersRenderer
@@ -156,15 +157,17 @@ def test_both_forms_render_alike_and_differ_from_the_base(loras: Path, base_fold
 @pytest.mark.parametrize("merge", ["on", "off"])
 def test_strength_zero_and_taking_off_are_the_base_bit_for_bit(merge: str, loras: Path, base_folder: Path) -> None:
     renderer = opened(loras, base_folder, params={"merge": merge})
-    weights = {name: tensor.clone() for name, tensor in renderer._family.denoiser.state_dict().items()}
+    weights = {name: tensor.clone() for name, tensor in renderer._now.family.denoiser.state_dict().items()}
     bare = [image.tobytes() for image in renderer.render([cell(0), cell(1)])]
     renderer.use([(lora(loras, "text"), 0.0)])
     assert [image.tobytes() for image in renderer.render([cell(0), cell(1)])] == bare
     renderer.use([(lora(loras, "text"), 1.0), (lora(loras, "two"), 0.5)])
     assert [image.tobytes() for image in renderer.render([cell(0), cell(1)])] != bare
     renderer.use([])
+    renderer._now.controls.clear()  # pictures of the base are remembered, and this asks whether they come out again
     assert [image.tobytes() for image in renderer.render([cell(0), cell(1)])] == bare
-    after = {name.replace(".base_layer", ""): tensor for name, tensor in renderer._family.denoiser.state_dict().items()}
+    after = renderer._now.family.denoiser.state_dict()
+    assert after.keys() == weights.keys()
     assert all(torch.equal(after[name], tensor) for name, tensor in weights.items())
 
 
@@ -200,7 +203,7 @@ def test_many_versions_in_turn_do_not_pile_up(loras: Path, base_folder: Path) ->
     for name in names:
         renderer.use([(lora(loras, name), 1.0)])
         expected[name] = picture(renderer, cell(0)).tobytes()
-    assert len(renderer._family.denoiser.peft_config) <= 4
+    assert len(renderer._now.wardrobe._files) <= 4
     assert len(set(expected.values())) == 7
     for name in reversed(names):
         renderer.use([(lora(loras, name), 1.0)])
@@ -208,14 +211,10 @@ def test_many_versions_in_turn_do_not_pile_up(loras: Path, base_folder: Path) ->
 
 
 def test_prompts_are_embedded_once(loras: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    renderer = opened(loras, base_folder, steps=1)
+    renderer = opened(loras, base_folder, steps=1, params={"batch_size": 1})
     calls: list[str] = []
-    original = StableDiffusionPipeline.encode_prompt
-    monkeypatch.setattr(
-        StableDiffusionPipeline,
-        "encode_prompt",
-        lambda self, text, *a, **k: (calls.append(text), original(self, text, *a, **k))[1],
-    )
+    original = StableDiffusion15.tokenize
+    monkeypatch.setattr(StableDiffusion15, "tokenize", lambda self, text: (calls.append(text), original(self, text))[1])
     list(renderer.render([cell(0, seed) for seed in range(4)]))
     renderer.use([(lora(loras, "one"), 1.0)])  # leaves the text encoder alone
     list(renderer.render([cell(0, seed) for seed in range(4)]))
@@ -272,7 +271,10 @@ def test_a_base_with_pickled_weights_is_refused(base_folder: Path, loras: Path, 
         opened(loras, pickled)
     single = tmp_path / "base.safetensors"
     single.write_bytes(b"")
-    with pytest.raises(UsageError, match="single file"):
+    with pytest.raises(UsageError, match="not a readable safetensors file"):
+        opened(loras, single)
+    save_file({"x": torch.zeros(1)}, single)
+    with pytest.raises(UsageError, match="single file without settings"):
         opened(loras, single)
 
 
