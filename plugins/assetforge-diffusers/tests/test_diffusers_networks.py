@@ -5,33 +5,13 @@ import copy
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from networks_world import LAYERS, NETWORKS, ask, tiny_unet
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from assetforge.errors import UsageError
-from assetforge_diffusers.families.sd15 import StableDiffusion15
 from assetforge_diffusers.keys.layer import Layer, kind_of
 from assetforge_diffusers.networks import ADAPTER, adapt, adapter_layers, denoiser_config, load_layers, text_config
 from assetforge_diffusers.params import LoraTrainerParams
-
-NETWORKS = ("lora", "dora", "loha", "lokr")
-LAYERS = StableDiffusion15.layers
-
-
-def tiny_unet(dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
-    torch.manual_seed(0)
-    unet = UNet2DConditionModel(
-        sample_size=16,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(16,),
-        layers_per_block=1,
-        cross_attention_dim=16,
-        norm_num_groups=2,
-        attention_head_dim=2,
-        down_block_types=("DownBlock2D",),
-        up_block_types=("UpBlock2D",),
-    )
-    return unet.to(dtype).requires_grad_(False).eval()
 
 
 def tiny_encoder() -> CLIPTextModel:
@@ -46,13 +26,6 @@ def tiny_encoder() -> CLIPTextModel:
         projection_dim=16,
     )
     return CLIPTextModel(config).requires_grad_(False).eval()
-
-
-def ask(unet: UNet2DConditionModel) -> torch.Tensor:
-    source = torch.Generator().manual_seed(1)
-    noisy = torch.randn((2, 4, 16, 16), generator=source).to(unet.dtype)
-    told = torch.randn((2, 7, 16), generator=source).to(unet.dtype)
-    return unet(noisy, torch.tensor([3, 700]), encoder_hidden_states=told).sample
 
 
 def params(network: str, **settings) -> LoraTrainerParams:
