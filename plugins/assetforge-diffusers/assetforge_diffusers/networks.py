@@ -1,7 +1,7 @@
 """The trainable networks over a frozen base: LoRA, DoRA, LoHa and LoKr through peft, added so that they change nothing at first, and read and set exactly.
 
-What peft leaves to its callers is done here: adapters stay in fp32 over a base in half precision, DoRA's lengths are measured in the precision they are
-used in, LoHa and LoKr take no chances (peft asks a random number in every training step whether a layer is left out, even when none shall be), and LoKr
+What peft leaves to its callers is done here: adapters stay in fp32 over a base in half precision, their inputs are kept once and not in a copy per layer,
+DoRA's lengths are measured in the precision they are used in, LoHa and LoKr take no chances (peft asks a random number in every training step whether a layer is left out, even when none shall be), and LoKr
 layers without any low-rank factor are not scaled, as other tools read them.
 """
 
@@ -14,6 +14,7 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig
 from peft.tuners.loha import layer as loha
 from peft.tuners.lokr import layer as lokr
 from peft.tuners.lora import dora
+from peft.tuners.lora import layer as lora
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from assetforge.errors import UsageError
@@ -36,16 +37,31 @@ class _Steady:
     training = property(lambda self: False, lambda self, mode: None)  # noqa: ARG005 - nn.Module assigns it
 
 
-class _LoHaLinear(_Steady, loha.Linear): ...
+class _Autocast:
+    """A layer that leaves its input to autocast: peft makes an fp32 copy of it first, and each layer then keeps a copy of its own for the backward pass."""
+
+    def _cast_input_dtype(self, x: Any, dtype: torch.dtype) -> Any:
+        if x is not None and torch.is_autocast_enabled(x.device.type):
+            return x
+        return super()._cast_input_dtype(x, dtype)  # type: ignore[misc]
 
 
-class _LoHaConv2d(_Steady, loha.Conv2d): ...
+class _LoraLinear(_Autocast, lora.Linear): ...
 
 
-class _LoKrLinear(_Steady, lokr.Linear): ...
+class _LoraConv2d(_Autocast, lora.Conv2d): ...
 
 
-class _LoKrConv2d(_Steady, lokr.Conv2d): ...
+class _LoHaLinear(_Steady, _Autocast, loha.Linear): ...
+
+
+class _LoHaConv2d(_Steady, _Autocast, loha.Conv2d): ...
+
+
+class _LoKrLinear(_Steady, _Autocast, lokr.Linear): ...
+
+
+class _LoKrConv2d(_Steady, _Autocast, lokr.Conv2d): ...
 
 
 class _DoraConv2d(dora.DoraConv2dLayer):
@@ -59,6 +75,8 @@ class _DoraConv2d(dora.DoraConv2dLayer):
 
 
 _REPLACED: dict[type, type] = {
+    lora.Linear: _LoraLinear,
+    lora.Conv2d: _LoraConv2d,
     dora.DoraConv2dLayer: _DoraConv2d,
     loha.Linear: _LoHaLinear,
     loha.Conv2d: _LoHaConv2d,
@@ -128,10 +146,11 @@ def adapt(module: Any, config: PeftConfig) -> None:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     for _, layer in _adapted(module):
-        layer.__class__ = _REPLACED.get(type(layer), type(layer))
-        if ADAPTER in getattr(layer, "lokr_w1", ()) and ADAPTER in layer.lokr_w2:
-            layer.alpha[ADAPTER], layer.scaling[ADAPTER] = float(layer.r[ADAPTER]), 1.0
-        if ADAPTER in getattr(layer, _MAGNITUDE, ()):
+        if ADAPTER not in getattr(layer, _MAGNITUDE, ()):
+            layer.__class__ = _REPLACED.get(type(layer), type(layer))
+            if ADAPTER in getattr(layer, "lokr_w1", ()) and ADAPTER in layer.lokr_w2:
+                layer.alpha[ADAPTER], layer.scaling[ADAPTER] = float(layer.r[ADAPTER]), 1.0
+        else:  # which needs its input in fp32, to measure lengths in
             magnitude = layer.lora_magnitude_vector[ADAPTER]
             magnitude.__class__ = _REPLACED.get(type(magnitude), type(magnitude))
             magnitude.update_layer(

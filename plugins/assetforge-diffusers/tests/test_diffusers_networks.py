@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from networks_world import LAYERS, NETWORKS, ask, tiny_unet
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from assetforge.errors import UsageError
@@ -161,6 +162,33 @@ def test_no_layer_is_left_out_by_chance(network: str, monkeypatch: pytest.Monkey
     with torch.no_grad():
         assert torch.equal(ask(unet), expected)
         assert torch.equal(ask(copy.deepcopy(unet)), expected)
+
+
+@pytest.mark.parametrize("network", ["lora", "lokr"])
+def test_inputs_are_kept_once_with_the_same_result(network: str) -> None:
+    kept: list[dict[int, int]] = []
+    results = []
+    for plain in (True, False):
+        unet = adapted(network, torch.bfloat16)
+        for layer in unet.modules():
+            if plain and isinstance(layer, BaseTunerLayer):
+                layer.__class__ = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("peft."))
+        storages: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor, storages: dict[int, int] = storages) -> torch.Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16),
+        ):
+            loss = ask(unet).float().square().mean()
+        loss.backward()
+        kept.append(storages)
+        results.append([parameter.grad for parameter in unet.parameters() if parameter.requires_grad])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    assert sum(kept[1].values()) < (0.9 if network == "lora" else 1.0) * sum(kept[0].values())
 
 
 @pytest.mark.parametrize("network", NETWORKS)
