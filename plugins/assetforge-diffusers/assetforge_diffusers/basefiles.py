@@ -133,7 +133,7 @@ class BaseFiles:
         files = sorted(
             file
             for file in folder.rglob("*")
-            if file.is_file() and file.suffix in {".json", ".txt", ".model", ".safetensors"}
+            if file.is_file() and file.suffix in {".json", ".jinja", ".txt", ".model", ".safetensors"}
         )
         if self._single is not None and name in self._held:
             files = [file for file in files if file.suffix != ".safetensors"] + [self._single]

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import clip_families as checks
 import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.flux.pipeline_flux import FluxPipeline, calculate_shift
+from tiny.flux1 import tiny_flux1
 
-import clip_families as checks
 from assetforge.errors import UsageError
 from assetforge_diffusers.draws import draw
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.objective import LossSettings
-from tiny.flux1 import tiny_flux1
 
 LENGTHS = {"dev": 512, "schnell": 256}
 
