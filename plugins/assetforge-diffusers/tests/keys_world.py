@@ -31,7 +31,7 @@ ADAPTED = {
     "flux2": (*_ATTENTION, *_CONTEXT, "linear_in", "linear_out", "to_qkv_mlp_proj", "attn.to_out"),
     "qwen-image": (*_JOINT, "img_mod.1", "txt_mod.1"),
     "z-image": (*_ATTENTION, "feed_forward.w1", "feed_forward.w2", "feed_forward.w3"),
-    "wan": (*_JOINT,),
+    "wan": (*_ATTENTION, *_CONTEXT, "ffn.net.0.proj", "ffn.net.2"),
 }
 """Endings of the module paths that a LoRA may adapt, by family."""
 

@@ -78,6 +78,11 @@ def stable_diffusion_xl():
     )
 
 
+def StableDiffusion3(**components):  # noqa: N802 - stands for the class
+    empty = ("text_encoder_2", "text_encoder_3", "tokenizer_2", "tokenizer_3")
+    return diffusers.StableDiffusion3Pipeline(**components, **dict.fromkeys(empty))
+
+
 def flux():
     """One double and one single block as wide as they are published, which diffusers takes for granted."""
     with torch.device("meta"):
@@ -90,6 +95,74 @@ def flux():
         text_encoder_2=None,
         tokenizer_2=None,
         transformer=transformer.to_empty(device="cpu"),  # memory that is never touched
+    )
+
+
+def over(pipeline, transformer):
+    """A pipeline of only a denoiser."""
+    return pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+        vae=None,
+        text_encoder=None,
+        tokenizer=None,
+        transformer=transformer,
+    )
+
+
+def flux2():
+    return over(
+        diffusers.Flux2Pipeline,
+        diffusers.Flux2Transformer2DModel(
+            in_channels=4,
+            num_layers=2,
+            num_single_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=12,
+            timestep_guidance_channels=8,
+            axes_dims_rope=(2, 2, 2, 2),
+        ),
+    )
+
+
+def qwen_image():
+    return over(
+        diffusers.QwenImagePipeline,
+        diffusers.QwenImageTransformer2DModel(
+            in_channels=4,
+            out_channels=1,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=12,
+            axes_dims_rope=(2, 2, 4),
+        ),
+    )
+
+
+def z_image():
+    return over(
+        diffusers.ZImagePipeline,
+        diffusers.ZImageTransformer2DModel(
+            in_channels=4,
+            dim=16,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=12,
+            axes_dims=[4, 2, 2],
+            axes_lens=[8, 8, 8],
+        ),
+    )
+
+
+def wan(**settings):
+    return over(
+        diffusers.WanPipeline,
+        diffusers.WanTransformer3DModel(
+            num_attention_heads=2, attention_head_dim=8, text_dim=12, freq_dim=8, ffn_dim=20, num_layers=2, **settings
+        ),
     )
 
 
@@ -185,3 +258,64 @@ def test_diffusers_leaves_out_the_second_text_encoder_of_flux1(tmp_path):
     t5 = lora("text_encoder_2", "encoder.block.0.layer.0.SelfAttention.q", (8, 8))
     load(pipe, to_kohya("flux1", [*layers, t5]), tmp_path)
     assert difference(pipe, layers) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("family", "build"),
+    [
+        ("qwen-image", qwen_image),
+        ("z-image", z_image),
+        ("wan", wan),
+        ("wan", lambda: wan(image_dim=8, added_kv_proj_dim=16)),
+        ("flux2", flux2),
+    ],
+)
+@pytest.mark.parametrize(("rank", "alpha"), [(4, 2.0), (3, 6.0), (6, 3.0)])
+def test_diffusers_loads_transformers_exactly(family, build, rank, alpha, tmp_path):
+    pipe = build()
+    layers = layers_of(pipe, family, ("transformer",), rank=rank, alpha=alpha)
+    load(pipe, to_kohya(family, layers), tmp_path)
+    assert len(layers) >= 20
+    assert difference(pipe, layers) == 0.0
+
+
+@pytest.mark.parametrize(("family", "build"), [("qwen-image", qwen_image), ("z-image", z_image), ("flux2", flux2)])
+def test_diffusers_loads_attention_alone_exactly(family, build, tmp_path):
+    pipe = build()
+    layers = [layer for layer in layers_of(pipe, family, ("transformer",)) if ".to_" in layer.path]
+    load(pipe, to_kohya(family, layers), tmp_path)
+    assert difference(pipe, layers) == 0.0
+
+
+@pytest.mark.parametrize(("family", "build"), [("z-image", z_image), ("flux2", flux2)])
+def test_diffusers_loads_lokr_of_transformers(family, build, tmp_path):
+    torch.manual_seed(0)
+    pipe = build()
+    layers = []
+    for layer in layers_of(pipe, family, ("transformer",)):
+        out, into = pipe.transformer.get_submodule(layer.path).weight.shape
+        tensors = {
+            "lokr_w1": torch.randn(2, 2),
+            "lokr_w2_a": torch.randn(out // 2, 1),
+            "lokr_w2_b": torch.randn(1, into // 2),
+        }
+        layers.append(Layer(layer.component, layer.path, tensors, 0.5, 1))
+    load(pipe, to_kohya(family, layers), tmp_path)
+    for layer in layers:
+        (got,) = [
+            module.get_delta_weight(name)
+            for module in [pipe.transformer.get_submodule(layer.path)]
+            for name in module.lokr_w1
+        ]
+        second = layer.tensors["lokr_w2_a"] @ layer.tensors["lokr_w2_b"]
+        torch.testing.assert_close(got.detach(), torch.kron(layer.tensors["lokr_w1"], second) * 0.5)
+
+
+def test_diffusers_needs_its_own_form_for_a_part_of_wan_and_for_sd3(tmp_path):
+    pipe = wan()
+    layers = [layer for layer in layers_of(pipe, "wan", ("transformer",)) if ".to_" in layer.path]
+    with pytest.raises(KeyError):
+        load(pipe, to_kohya("wan", layers), tmp_path)
+    pipe = over(StableDiffusion3, diffusers.SD3Transformer2DModel(sample_size=4, num_layers=1, num_attention_heads=1))
+    load(pipe, to_kohya("sd3", layers_of(pipe, "sd3", ("transformer",))), tmp_path)
+    assert not pipe.get_active_adapters()

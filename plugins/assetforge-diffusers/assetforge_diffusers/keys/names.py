@@ -21,7 +21,12 @@ _ENCODERS: Mapping[str, Mapping[str, str]] = {
     "sd15": {"text_encoder": "lora_te"},
     "sd2": {"text_encoder": "lora_te"},
     "sdxl": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
+    "sd3": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2", "text_encoder_3": "lora_te3"},
     "flux1": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te3"},
+    "flux2": {},
+    "qwen-image": {},
+    "z-image": {},
+    "wan": {},
 }
 FAMILIES = tuple(_ENCODERS)
 """The families whose names are known."""
@@ -76,14 +81,14 @@ def loose_place(path: str) -> Place:
 
 def readable(family: str, component: str, path: str) -> list[Place]:
     """All places, by :func:`canonical` name, where files of other tools keep the layer at ``path``."""
-    places = [Place(_body(component, path))]
-    try:
-        written = place(family, component, path)
-    except UsageError:
-        return places
-    _, body = canonical(family, written.name)
-    first = Place(body, written.slot, written.shares)
-    return [first, *(other for other in places if other.name != first.name)]
+    places = {_body(component, path): Place(_body(component, path))}
+    if not is_encoder(component):
+        published = published_place(family, path)
+        if family == "sdxl" and (sgm := sgm_path(path)):
+            published = Place(_flat(sgm))
+        if published:
+            places[published.name] = published
+    return list(places.values())
 
 
 def canonical(family: str, name: str) -> tuple[str, str]:
@@ -125,7 +130,11 @@ def _denoiser_place(family: str, path: str) -> Place | None:
     if family == "sdxl":
         published = sgm_path(path)
         return Place(f"lora_unet_{_flat(published)}") if published else None
-    if family in UNETS:
+    if family in UNETS or family == "qwen-image":
         return Place(f"lora_unet_{_flat(path)}")
     found = published_place(family, path)
+    if family == "z-image":
+        # ComfyUI knows diffusers' layers of this family by their dotted names only, and diffusers reads these too; in a joined layer's place
+        # diffusers gives each part all of the ranks.
+        return Place(f"diffusion_model.{path}") if found else None
     return Place(f"lora_unet_{found.name}", found.slot, found.shares) if found else None
