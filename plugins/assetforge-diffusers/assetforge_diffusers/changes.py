@@ -5,7 +5,7 @@ layers (DoRA) at a strength other than 1 go that share of the way from the base 
 change before it is normalised, which is another picture, and not the base at strength 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,29 +13,34 @@ import torch.nn.functional as F  # noqa: N812
 
 from assetforge_diffusers.keys.layer import Layer, kind_of
 
-__all__ = ["Worn", "beside", "changed_weight"]
+__all__ = ["Worn", "beside", "change_weight"]
 
 Worn = tuple[Layer, float]
 """A trained layer and its strength."""
 
+_Tensors = Mapping[str, torch.Tensor]
+_MAGNITUDE = "lora_magnitude_vector"
 _CONVOLUTIONS = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 
 
-def changed_weight(weight: torch.Tensor, worn: Sequence[Worn]) -> torch.Tensor:
-    """The weight with all changes in it, computed in fp32 whatever the formats are; same shape, format and device as ``weight``.
+def change_weight(weight: torch.Tensor, base: torch.Tensor, worn: Sequence[Worn]) -> None:
+    """Write ``base`` with all changes in it to ``weight``; computed in fp32 whatever the formats are.
 
     Raises:
         ValueError: A change has another shape.
     """
-    base = result = weight.float()
+    if len(worn) == 1 and base.dtype == torch.float32 and _MAGNITUDE not in worn[0][0].tensors:
+        torch.add(base, _delta(worn[0][0], base, worn[0][1]), out=weight)  # large weights are passed over once less
+        return
+    own = result = base.float()
     for layer, strength in worn:
-        magnitude = layer.tensors.get("lora_magnitude_vector")
+        magnitude = layer.tensors.get(_MAGNITUDE)
         if magnitude is None:
-            result = result + _delta(layer, weight, strength)
+            result = result + _delta(layer, base, strength)
         else:
-            delta = _delta(layer, weight, 1.0)
-            result = torch.lerp(result, _factor(base + delta, magnitude, delta.ndim) * (result + delta), strength)
-    return result.to(weight.dtype)
+            delta = _delta(layer, base, 1.0)
+            result = torch.lerp(result, _factor(own + delta, magnitude) * (result + delta), strength)
+    weight.copy_(result)
 
 
 def beside(module: Any, worn: Sequence[Worn]) -> Callable[..., torch.Tensor]:
@@ -62,7 +67,7 @@ _Part = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def _part(module: Any, layer: Layer, strength: float) -> _Part:
     weight = module.weight
     if kind_of(layer) != "lora":
-        moved = _moved(layer, weight, weight.dtype if weight.device.type != "cpu" else torch.float32)
+        moved = _moved(layer, weight, torch.float32)
         _delta(moved, weight, strength)  # raises now rather than in the middle of a picture
         return lambda seen, output: output + _apply(module, seen, _delta(moved, weight, strength).to(output.dtype))
     moved = _moved(layer, weight, weight.dtype)
@@ -72,13 +77,14 @@ def _part(module: Any, layer: Layer, strength: float) -> _Part:
         raise ValueError(_mismatch(layer, (up.shape[0], down.shape[1]), weight))
 
     def through(seen: torch.Tensor) -> torch.Tensor:
-        return _up(module, _apply(module, seen, down), up)
+        inner = _apply(module, seen, down)
+        return F.linear(inner, up) if up.ndim == 2 else _CONVOLUTIONS[up.ndim](inner, up)
 
-    magnitude = layer.tensors.get("lora_magnitude_vector")
+    magnitude = layer.tensors.get(_MAGNITUDE)
     if magnitude is None:
         scale = strength * layer.alpha / layer.rank
         return lambda seen, output: output + through(seen) * scale
-    factor = _factor(weight.float() + _delta(layer, weight, 1.0), magnitude, weight.ndim)
+    factor = _factor(weight.float() + _delta(layer, weight, 1.0), magnitude)
     factor = factor.to(weight.dtype).flatten() if weight.ndim == 2 else factor.to(weight.dtype).transpose(0, 1)
     own = layer.alpha / layer.rank
 
@@ -94,12 +100,6 @@ def _apply(module: Any, seen: torch.Tensor, weight: torch.Tensor) -> torch.Tenso
     if weight.ndim == 2:
         return F.linear(seen, weight)
     return _CONVOLUTIONS[weight.ndim](seen, weight, None, module.stride, module.padding, module.dilation, module.groups)
-
-
-def _up(module: Any, seen: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    if weight.ndim == 2:
-        return F.linear(seen, weight)
-    return _CONVOLUTIONS[weight.ndim](seen, weight)
 
 
 def _like(module: Any, factor: torch.Tensor) -> torch.Tensor:
@@ -128,42 +128,40 @@ def _mismatch(layer: Layer, shape: tuple[int, ...], weight: torch.Tensor) -> str
     return f"{layer.component}.{layer.path} is {tuple(weight.shape)} in the base, and the file has {shape}"
 
 
-def _factor(changed: torch.Tensor, magnitude: torch.Tensor, dimensions: int) -> torch.Tensor:
+def _factor(changed: torch.Tensor, magnitude: torch.Tensor) -> torch.Tensor:
     """Trained length of each output's weights over their length, (out, 1, ...)."""
-    lengths = torch.linalg.vector_norm(changed, dim=tuple(range(1, dimensions)), keepdim=True)
+    lengths = torch.linalg.vector_norm(changed, dim=tuple(range(1, changed.ndim)), keepdim=True)
     return magnitude.to(changed).reshape(lengths.shape) / lengths
 
 
-def _lora(tensors: dict[str, torch.Tensor], scale: float) -> torch.Tensor:
+def _lora(tensors: _Tensors, scale: float) -> torch.Tensor:
     down, up = tensors["lora_A.weight"], tensors["lora_B.weight"]
-    if down.ndim == 2:
-        return (up.flatten(1) @ down) * scale
     if all(side == 1 for side in down.shape[2:]):
-        return (up.flatten(1) @ down.flatten(1)) * scale
+        return (up.flatten(1) @ down.flatten(1)).mul_(scale)
     up = up.reshape(*up.shape[:2], *[1] * (down.ndim - 2))
     return _CONVOLUTIONS[down.ndim](down.transpose(0, 1), up).transpose(0, 1) * scale
 
 
-def _loha(tensors: dict[str, torch.Tensor], scale: float) -> torch.Tensor:
-    one, two = (_whole(tensors, f"hada_w{which}_a", f"hada_w{which}_b", f"hada_t{which}") for which in (1, 2))
-    return (one * two) * torch.tensor(scale)
+def _loha(tensors: _Tensors, scale: float) -> torch.Tensor:
+    factors = []
+    for which in (1, 2):
+        one, other, core = (tensors.get(f"hada_{name}") for name in (f"w{which}_a", f"w{which}_b", f"t{which}"))
+        factors.append(one @ other if core is None else torch.einsum("ijkl,jr,ip->prkl", core, other, one))
+    return (factors[0] * factors[1]) * torch.tensor(scale)
 
 
-def _lokr(tensors: dict[str, torch.Tensor], scale: float) -> torch.Tensor:
+def _lokr(tensors: _Tensors, scale: float) -> torch.Tensor:
     one = tensors["lokr_w1"] if "lokr_w1" in tensors else tensors["lokr_w1_a"] @ tensors["lokr_w1_b"]
-    two = tensors["lokr_w2"] if "lokr_w2" in tensors else _whole(tensors, "lokr_w2_a", "lokr_w2_b", "lokr_t2")
-    one = one.reshape(*one.shape, *[1] * (two.ndim - 2))
-    return torch.kron(one, two.contiguous()) * scale
+    if "lokr_w2" in tensors:
+        two = tensors["lokr_w2"]
+    elif "lokr_t2" in tensors:
+        two = torch.einsum("ijkl,ip,jr->prkl", tensors["lokr_t2"], tensors["lokr_w2_a"], tensors["lokr_w2_b"])
+    else:
+        two = tensors["lokr_w2_a"] @ tensors["lokr_w2_b"]
+    return torch.kron(one.reshape(*one.shape, *[1] * (two.ndim - 2)), two.contiguous()) * scale
 
 
-def _whole(tensors: dict[str, torch.Tensor], a: str, b: str, core: str) -> torch.Tensor:
-    """The product of two factors, or of two factors and the core between them (Tucker)."""
-    if core not in tensors:
-        return tensors[a] @ tensors[b]
-    return torch.einsum("i j k l, i p, j r -> p r k l", tensors[core], tensors[a], tensors[b])
-
-
-_CHANGES: dict[str, Callable[[dict[str, torch.Tensor], float], torch.Tensor]] = {
+_CHANGES: dict[str, Callable[[_Tensors, float], torch.Tensor]] = {
     "lora": _lora,
     "loha": _loha,
     "lokr": _lokr,

@@ -13,7 +13,7 @@ import torch
 
 from assetforge.api.job import LoraRef
 from assetforge.errors import UsageError
-from assetforge_diffusers.changes import Worn, beside, changed_weight
+from assetforge_diffusers.changes import Worn, beside, change_weight
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.keys import Layer
 from assetforge_diffusers.lorafiles import adaptable_paths, read_layers
@@ -39,8 +39,13 @@ class Wardrobe:
         self._pipeline: Any = family.pipeline
         self._family_name = family.name
         self._denoiser = family.denoiser_name
-        self._modules: dict[str, Any] = {family.denoiser_name: family.denoiser, **family.text_encoders}
-        self._known = adaptable_paths(self._modules)
+        modules: dict[str, Any] = {family.denoiser_name: family.denoiser, **family.text_encoders}
+        self._known = adaptable_paths(modules)
+        self._module = {
+            (component, path): modules[component].get_submodule(path)
+            for component, paths in self._known.items()
+            for path in paths
+        }
         self._folder = folder
         self._merge = merge
         self._files: dict[str, list[Layer]] = {}
@@ -117,22 +122,18 @@ class Wardrobe:
                 hook.remove()
             self._hooks.clear()
             for place, worn in changes.items():
-                module = self._module(place)
+                module = self._module[place]
                 self._hooks.append(module.register_forward_hook(beside(module, worn)))
             return
         for place in self._changed - changes.keys():
-            self._module(place).weight.copy_(self._originals[place])
+            self._module[place].weight.copy_(self._originals[place])
         self._changed &= changes.keys()
         for place, worn in changes.items():
-            weight = self._module(place).weight
+            weight = self._module[place].weight
             if place not in self._originals:
                 self._originals[place] = weight.detach().clone()
-            changed = changed_weight(self._originals[place], worn)
             self._changed.add(place)
-            weight.copy_(changed)
-
-    def _module(self, place: _Place) -> Any:
-        return self._modules[place[0]].get_submodule(place[1])
+            change_weight(weight, self._originals[place], worn)
 
     def _forget(self, keep: set[str]) -> None:
         """Drop the oldest files beyond a few, so that long evaluations do not fill the memory."""
