@@ -132,6 +132,37 @@ def test_a_file_in_another_tools_names_is_read():
     assert read.path == LINEAR
 
 
+@pytest.mark.parametrize(
+    ("family", "name", "path"),
+    [
+        ("flux1", "transformer.transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_q"),
+        ("flux1", "lora_transformer_single_transformer_blocks_3_proj_out", "single_transformer_blocks.3.proj_out"),
+        ("sd3", "transformer.transformer_blocks.0.ff_context.net.2", "transformer_blocks.0.ff_context.net.2"),
+        ("z-image", "lora_unet_layers_0_attention_to_q", "layers.0.attention.to_q"),
+        ("z-image", "lora_unet_layers_0_attention_out", "layers.0.attention.to_out.0"),
+        ("wan", "diffusion_model.blocks.0.cross_attn.o", "blocks.0.attn2.to_out.0"),
+        ("wan", "transformer.blocks.0.ffn.net.2", "blocks.0.ffn.net.2"),
+        ("qwen-image", "transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_q"),
+        ("qwen-image", "diffusion_model.transformer_blocks.0.img_mlp.net.2", "transformer_blocks.0.img_mlp.net.2"),
+        ("flux2", "lycoris_transformer_blocks_0_ff_linear_in", "transformer_blocks.0.ff.linear_in"),
+    ],
+)
+def test_names_of_other_trainers_of_transformers_are_read(family, name, path):
+    layer = lora("transformer", path, (8, 6))
+    file = {f"{name}.{part}": tensor for part, tensor in layer.tensors.items()}
+    (read,) = from_kohya(family, file, {"transformer": [path]})
+    assert (read.path, read.alpha) == (path, 4.0)
+
+
+@pytest.mark.parametrize("name", ["lora_unet_layers_0_attention_qkv", "diffusion_model.layers.0.attention.qkv"])
+def test_query_key_and_value_in_one_are_read_for_z_image(name):
+    paths = [f"layers.0.attention.to_{letter}" for letter in "qkv"]
+    whole = lora("transformer", "x", (24, 6))
+    parts = from_kohya("z-image", {f"{name}.{part}": t for part, t in whole.tensors.items()}, {"transformer": paths})
+    assert [part.path for part in parts] == paths
+    assert torch.equal(torch.cat([part.tensors["lora_B.weight"] for part in parts]), whole.tensors["lora_B.weight"])
+
+
 def test_the_first_text_encoder_is_written_with_the_level_that_transformers_took_away():
     short, long = "encoder.layers.0.mlp.fc1", "text_model.encoder.layers.0.mlp.fc1"
     for family, component, name in [
@@ -152,6 +183,10 @@ def test_the_first_text_encoder_is_written_with_the_level_that_transformers_took
         ("sd15", [lora("text_encoder_2", "encoder.layers.0.mlp.fc1", (8, 6))]),
         ("sdxl", [lora("unet", "down_blocks.0.resnets.4.conv1", (8, 6, 3, 3))]),
         ("sd15", [lora("unet", LINEAR, (8, 6)), lora("unet", LINEAR, (8, 6))]),
+        ("sd15", [lora("vae", LINEAR, (8, 6))]),
+        ("wan", [lora("text_encoder", "encoder.block.0.layer.0.SelfAttention.q", (8, 6))]),
+        ("wan", [lora("transformer", "condition_embedder.time_proj", (8, 6))]),
+        ("wan", [lora(name, "blocks.0.attn1.to_q", (8, 6)) for name in ("transformer", "transformer_2")]),
         ("sd15", [Layer("unet", LINEAR, {"weight": torch.zeros(2, 2)}, 1.0, 1)]),
     ],
 )

@@ -1,11 +1,14 @@
 """Every key that is written is one that other tools look for, with the shape they expect and the meaning they give it."""
 
+import re
+
 import pytest
 import torch
 from keys_models import FAMILY, MODELS, layer_shapes
 from keys_world import adapted, change, lora, one_of_each, table
 
 from assetforge_diffusers.keys import FORMATS, Layer, from_kohya, to_kohya
+from assetforge_diffusers.keys.names import FAMILIES
 
 models = pytest.mark.parametrize("model", [name for name, family in FAMILY.items() if family in FORMATS])
 
@@ -34,6 +37,21 @@ def in_musubi(name):
 def test_the_tables_are_of_the_models_that_are_installed():
     for model in MODELS:
         assert layer_shapes(model) == table(model)["layers"], model
+
+
+@models
+def test_the_documented_examples_are_among_the_keys(model):
+    family = FAMILY[model]
+    layers = [lora(*layer, device="meta") for layer in adapted(model, family)]
+    written = set(by_layer(to_kohya(family, layers)))
+    examples = re.findall(r"(?:lora_\w+|diffusion_model[\w.]+\w)(?!\w*\.\.\.)\b", FORMATS[family].example)
+    has_encoders = "text_encoder" in table(model)["layers"]
+    assert examples
+    assert {name for name in examples if has_encoders or not name.startswith("lora_te")} <= written
+
+
+def test_every_family_is_documented():
+    assert set(FORMATS) == set(FAMILY.values()) == set(FAMILIES)
 
 
 @models

@@ -31,6 +31,7 @@ _ENCODERS: Mapping[str, Mapping[str, str]] = {
 FAMILIES = tuple(_ENCODERS)
 """The families whose names are known."""
 
+_DENOISERS = frozenset({"unet", "transformer", "transformer_2"})
 _ENCODER_PREFIXES: Mapping[str, Sequence[str]] = {
     "lora_te": ("lora_te_", "lora_te1_", "text_encoder."),
     "lora_te1": ("lora_te1_", "lora_te_", "text_encoder."),
@@ -65,7 +66,10 @@ def place(family: str, component: str, path: str) -> Place:
         UsageError: No such family, or no tool has a name for the layer.
     """
     known_family(family)
-    found = _encoder_place(family, component, path) if is_encoder(component) else _denoiser_place(family, path)
+    if is_encoder(component):
+        found = _encoder_place(family, component, path)
+    else:
+        found = _denoiser_place(family, path) if component in _DENOISERS else None
     if found is None:
         raise UsageError(
             f"No other tool has a name for the layer {component}.{path} of a {family} model.",
@@ -92,21 +96,14 @@ def readable(family: str, component: str, path: str) -> list[Place]:
 
 
 def canonical(family: str, name: str) -> tuple[str, str]:
-    """The component (``""`` for the denoiser) and the layer, free of prefixes and dots, that a name in a file means.
-
-    Raises:
-        UsageError: The name is of no form known here.
-    """
+    """The component (``""`` for the denoiser) and the layer, free of prefixes and dots, that a name in a file means."""
     for component, prefix in _ENCODERS[family].items():
         for start in _ENCODER_PREFIXES[prefix]:
             if name.startswith(start):
                 return component, _body(component, name.removeprefix(start))
     for start in _DENOISER_PREFIXES:
-        if name.startswith(start):
-            return "", _flat(name.removeprefix(start))
-    raise UsageError(
-        f"No layer of a {family} model is called {name}.", hint="Take a LoRA that was trained on this family."
-    )
+        name = name.removeprefix(start)
+    return "", _flat(name)
 
 
 def _flat(path: str) -> str:
