@@ -60,8 +60,6 @@ def _identity(context: TrainContext, loop: TrainingLoop) -> dict[str, Any]:
             "validation_every",
             "keep_every",
             "gradient_checkpointing",
-            "fit_memory",
-            "memory_limit",
         },
     )
     return {

@@ -27,7 +27,13 @@ class LoraTrainerParams(Params):
         group="Network",
     )
     lokr_factor: int = param(
-        -1, "LoKr: size of the smaller factor; -1 splits evenly.", group="Network", advanced=True, ge=-1, le=64
+        -1,
+        "LoKr: size of the smaller factor; -1 splits evenly.",
+        group="Network",
+        advanced=True,
+        ge=-1,
+        le=64,
+        only_if="network=lokr",
     )
     conv_rank: int = param(
         0, "Rank on the convolutions of the residual blocks; 0 leaves them alone.", group="Network", ge=0, le=256
@@ -39,6 +45,7 @@ class LoraTrainerParams(Params):
         advanced=True,
         ge=0,
         le=1024,
+        only_if="conv_rank",
     )
     dropout: float = param(
         0.0, "Share of LoRA inputs that are dropped while training.", group="Network", advanced=True, ge=0, lt=1
@@ -57,6 +64,7 @@ class LoraTrainerParams(Params):
         group="Length",
         gt=0,
         le=100_000,
+        only_if="not steps",
     )
     batch_size: int = param(4, "Pictures that are computed at once.", unit="pictures", group="Length", ge=1, le=256)
     accumulate: int = param(
@@ -75,6 +83,7 @@ class LoraTrainerParams(Params):
         group="Length",
         advanced=True,
         ge=1,
+        affects_result=False,
     )
     keep_every: int = param(
         0,
@@ -91,11 +100,17 @@ class LoraTrainerParams(Params):
         group="Length",
         advanced=True,
         ge=0,
+        affects_result=False,
     )
 
     learning_rate: float = param(1e-4, "Peak learning rate of the denoiser.", group="Optimizer", gt=0, le=1)
     text_encoder_learning_rate: float = param(
-        5e-5, "Peak learning rate of the text encoder.", group="Optimizer", gt=0, le=1
+        5e-5,
+        "Peak learning rate of the text encoder.",
+        group="Optimizer",
+        gt=0,
+        le=1,
+        only_if=("text_encoder", "not optimizer=prodigy"),
     )
     lr_scheduler: Literal["constant", "cosine", "linear"] = param(
         "cosine", "How the learning rate goes on after the warm-up.", group="Optimizer"
@@ -109,8 +124,24 @@ class LoraTrainerParams(Params):
         group="Optimizer",
         advanced=True,
     )
-    beta1: float = param(0.9, "Decay of the first moment.", group="Optimizer", advanced=True, ge=0, lt=1)
-    beta2: float = param(0.999, "Decay of the second moment.", group="Optimizer", advanced=True, ge=0, lt=1)
+    beta1: float = param(
+        0.9,
+        "Decay of the first moment.",
+        group="Optimizer",
+        advanced=True,
+        ge=0,
+        lt=1,
+        only_if="not optimizer=adafactor",
+    )
+    beta2: float = param(
+        0.999,
+        "Decay of the second moment.",
+        group="Optimizer",
+        advanced=True,
+        ge=0,
+        lt=1,
+        only_if="not optimizer=adafactor",
+    )
     weight_decay: float = param(0.01, "Decoupled weight decay.", group="Optimizer", advanced=True, ge=0, le=1)
     max_grad_norm: float = param(
         1.0, "Gradients are clipped to this norm; 0 does not clip.", group="Optimizer", advanced=True, ge=0
@@ -137,16 +168,29 @@ class LoraTrainerParams(Params):
         group="Pictures",
     )
     bucket_step: int = param(
-        64, "What the sides of buckets are multiples of.", unit="px", group="Pictures", advanced=True, ge=8, le=256
+        64,
+        "What the sides of buckets are multiples of.",
+        unit="px",
+        group="Pictures",
+        advanced=True,
+        ge=8,
+        le=256,
+        only_if="buckets",
     )
     enlarge: bool = param(
-        False, "Scale small pictures up instead of showing them at their own size.", group="Pictures", advanced=True
+        False,
+        "Scale small pictures up instead of showing them at their own size.",
+        group="Pictures",
+        advanced=True,
+        only_if="buckets",
     )
     flip: bool = param(False, "Mirror pictures at random; not for faces, text or anything lopsided.", group="Pictures")
     mask: Literal["none", "alpha"] = param(
         "none", "Learn from the opaque parts of pictures alone, as their alpha channel says.", group="Pictures"
     )
-    mask_floor: float = param(0.1, "Weight of what the mask hides.", group="Pictures", advanced=True, ge=0, le=1)
+    mask_floor: float = param(
+        0.1, "Weight of what the mask hides.", group="Pictures", advanced=True, ge=0, le=1, only_if="not mask=none"
+    )
     bad_pictures: Literal["stop", "skip"] = param(
         "stop",
         "Pictures that cannot be read: stop before the first step and name them, or go on without them.",
@@ -160,7 +204,9 @@ class LoraTrainerParams(Params):
         ge=0,
         le=10_000,
     )
-    prior_weight: float = param(1.0, "Weight of their loss.", group="Pictures", advanced=True, ge=0, le=10)
+    prior_weight: float = param(
+        1.0, "Weight of their loss.", group="Pictures", advanced=True, ge=0, le=10, only_if="prior_pictures"
+    )
 
     caption_dropout: float = param(0.05, "Share of views without a caption.", group="Captions", ge=0, le=1)
     insert_trigger: bool = param(False, "Put the trigger word before captions that lack it.", group="Captions")
@@ -177,13 +223,25 @@ class LoraTrainerParams(Params):
         advanced=True,
         ge=0,
         le=100,
+        only_if="shuffle_tags",
     )
     caption_variants: int = param(
-        8, "Orders of each caption that are prepared when shuffling.", group="Captions", advanced=True, ge=1, le=64
+        8,
+        "Orders of each caption that are prepared when shuffling.",
+        group="Captions",
+        advanced=True,
+        ge=1,
+        le=64,
+        only_if="shuffle_tags",
     )
 
     min_snr_gamma: float = param(
-        5.0, "Min-SNR weighting of the loss; 0 weighs all noise levels alike.", group="Loss", ge=0, le=100
+        5.0,
+        "Min-SNR weighting of the loss; 0 weighs all noise levels alike.",
+        group="Loss",
+        ge=0,
+        le=100,
+        only_if="not debiased",
     )
     debiased: bool = param(False, "Debiased estimation weighting instead of min-SNR.", group="Loss", advanced=True)
     zero_terminal_snr: bool = param(
@@ -215,29 +273,6 @@ class LoraTrainerParams(Params):
     )
     gradient_checkpointing: bool = param(
         False, "Compute activations twice to save memory; about 1.7 times slower.", group="Machine", advanced=True
-    )
-    quantize: Literal["none", "int8", "nf4"] = param(
-        "none", "Keep the frozen base in fewer bits to save memory; slower.", group="Machine", advanced=True
-    )
-    offload: bool = param(
-        False,
-        "Keep the frozen base in main memory and bring it to the GPU layer by layer; much slower.",
-        group="Machine",
-        advanced=True,
-    )
-    compile: Literal["auto", "on", "off"] = param(
-        "auto",
-        "Compile the denoiser's blocks; auto compiles on NVIDIA GPUs for runs of 200 steps or more.",
-        group="Machine",
-        advanced=True,
-    )
-    fit_memory: Literal["ask", "auto"] = param(
-        "ask",
-        "When memory does not suffice: ask stops and says what would fit, auto takes the first measure that fits and says so.",
-        group="Machine",
-    )
-    memory_limit: float = param(
-        0.0, "Memory that the run may use; 0 takes what is free.", unit="GiB", group="Machine", advanced=True, ge=0
     )
 
     @field_validator("resolutions", mode="before")

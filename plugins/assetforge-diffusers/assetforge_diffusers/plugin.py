@@ -10,13 +10,16 @@ from assetforge_diffusers.suites import SUITES
 
 requires_api = 1
 
+FAMILIES = ("sd15", "sd2", "sdxl", "sd3", "flux1", "flux2", "qwen-image", "z-image", "wan")
+"""The model families that are ready; each is a file in :mod:`assetforge_diffusers.families`."""
+
 TRAINER = TrainerSpec(
     name="diffusers-lora",
     title="LoRA on diffusers",
     summary="Trains LoRAs in this Python with torch, diffusers and peft, on a CPU, an NVIDIA or AMD GPU, or Apple silicon.",
     load="assetforge_diffusers.trainer:LoraTrainer",
     params=LoraTrainerParams,
-    families=("sd15",),
+    families=FAMILIES,
     resumable=True,
     version="1",
 )
@@ -27,7 +30,7 @@ RENDERER = RendererSpec(
     summary="Renders with the reference pipelines of diffusers; the base is loaded once, LoRAs are swapped.",
     load="assetforge_diffusers.renderer:DiffusersRenderer",
     params=RendererParams,
-    families=("sd15",),
+    families=FAMILIES,
     version="1",
 )
 

@@ -146,6 +146,7 @@ class FolderContext:
         cache: Path | None = None,
         resolution: int = SIDE,
         warm_start: str = "",
+        family: str = "sd15",
     ) -> None:
         self.workdir = workdir
         self.outputs = workdir / "outputs"
@@ -170,7 +171,7 @@ class FolderContext:
             class_word="robot",
             recipe="tiny",
             recipe_key="ab" * 32,
-            base=BaseRef(name="tiny", family="sd15", digest="cd" * 32, path=str(base), resolution=resolution),
+            base=BaseRef(name="tiny", family=family, digest="cd" * 32, path=str(base), resolution=resolution),
             output_name="zork-v001",
             metadata={"assetforge.version": "zork/v1"},
             warm_start=warm_start,

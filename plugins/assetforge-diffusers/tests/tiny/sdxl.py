@@ -17,7 +17,7 @@ def tiny_sdxl(folder: Path, seed: int = 0, prediction: str = "epsilon", *, zero_
         in_channels=4,
         out_channels=4,
         block_out_channels=(8, 16),
-        layers_per_block=1,
+        layers_per_block=2,
         norm_num_groups=2,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
