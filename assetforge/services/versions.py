@@ -31,7 +31,19 @@ __all__ = [
     "version_info",
 ]
 
-_FAMILY_BY_KOHYA = {"sd_v1": "sd15", "sd_v2": "sd2", "sdxl": "sdxl", "sd3": "sd3", "flux": "flux"}
+_FAMILY_BY_KOHYA = {
+    "sd_v1": "sd15",
+    "sd_v2": "sd2",
+    "sdxl": "sdxl",
+    "sd3": "sd3",
+    "flux_2": "flux2",
+    "flux2": "flux2",
+    "flux": "flux1",
+    "qwen_image": "qwen-image",
+    "z_image": "z-image",
+    "zimage": "z-image",
+    "wan": "wan",
+}
 _LORA_KEYS = ("lora_down", "lora_up", "lora_a", "lora_b", "lora.down", "lora.up", "hada_w", "lokr_w")
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 

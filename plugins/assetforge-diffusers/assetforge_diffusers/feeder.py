@@ -38,10 +38,8 @@ class Feeder:
         if self._ahead is None:
             fed = self._make(index)
             return Feed(fed.batch.map(lambda tensor: tensor.to(self._device)), fed.draws.to(self._device))
-        if self._next is not None and self._next[0] == index:
-            fed = self._next[1].result()
-        else:
-            fed = self._prepare(index)
+        ready = self._next is not None and self._next[0] == index
+        fed = self._next[1].result() if self._next is not None and ready else self._prepare(index)
         self._next = (index + 1, self._ahead.submit(self._prepare, index + 1))
         return Feed(
             fed.batch.map(lambda tensor: tensor.to(self._device, non_blocking=True)), fed.draws.to(self._device)
