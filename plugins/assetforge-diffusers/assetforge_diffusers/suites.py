@@ -1,4 +1,6 @@
-"""Regression suites for Stable Diffusion 1.x, as data: the questions that every version of an asset is asked."""
+"""Regression suites per model family and asset type, as data: the questions that every version of an asset is asked."""
+
+from dataclasses import dataclass
 
 from assetforge.api.specs import SuiteBlock, SuiteSpec
 
@@ -14,26 +16,32 @@ def _block(
     return SuiteBlock(name=name, prompts=prompts, seeds=seeds, strengths=strengths, negative=_NEGATIVE)
 
 
-def _suite(name: str, title: str, asset_type: str, *blocks: SuiteBlock) -> SuiteSpec:
-    return SuiteSpec(
-        name=name,
-        title=title,
-        family="sd15",
-        asset_types=(asset_type,),
-        blocks=blocks,
-        steps=28,
-        cfg=6.5,
-        width=512,
-        height=512,
-        sampler="dpm++",
-    )
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How a family is asked: what its makers recommend."""
+
+    title: str
+    steps: int
+    cfg: float
+    size: tuple[int, int]
+    sampler: str = "default"
 
 
-SUITES = (
-    _suite(
-        "character-sd15",
-        "Character on Stable Diffusion 1.x",
-        "character",
+_FAMILIES = {
+    "sd15": _Settings("Stable Diffusion 1.x", 28, 6.5, (512, 512), "dpm++"),
+    "sd2": _Settings("Stable Diffusion 2.x", 28, 7.0, (768, 768), "dpm++"),
+    "sdxl": _Settings("Stable Diffusion XL", 30, 6.0, (1024, 1024), "dpm++"),
+    "sd3": _Settings("Stable Diffusion 3.5", 28, 4.5, (1024, 1024)),
+    "flux1": _Settings("FLUX.1", 28, 3.5, (1024, 1024)),
+    "flux2": _Settings("FLUX.2", 28, 4.0, (1024, 1024)),
+    "qwen-image": _Settings("Qwen-Image", 30, 4.0, (1024, 1024)),
+    "z-image": _Settings("Z-Image", 28, 5.0, (1024, 1024)),
+    "wan": _Settings("Wan", 30, 5.0, (832, 480)),
+}
+
+
+_BLOCKS = {
+    "character": (
         _block(
             "core",
             "close-up portrait of {trigger} {class}, soft daylight",
@@ -61,10 +69,7 @@ SUITES = (
             "an empty street in the rain",
         ),
     ),
-    _suite(
-        "prop-sd15",
-        "Prop on Stable Diffusion 1.x",
-        "prop",
+    "prop": (
         _block(
             "core",
             "{trigger} {class} on a wooden table, studio light",
@@ -85,10 +90,7 @@ SUITES = (
         ),
         _block("bleed", "a {class} on a wooden table", "an empty wooden table", "a person holding a cup"),
     ),
-    _suite(
-        "style-sd15",
-        "Style on Stable Diffusion 1.x",
-        "style",
+    "style": (
         _block(
             "core",
             "{trigger}, portrait of a woman",
@@ -105,4 +107,21 @@ SUITES = (
         _block("strength", "{trigger}, portrait of a woman", strengths=(0.0, 0.4, 0.7, 1.0, 1.3), seeds=(1031,)),
         _block("bleed", "portrait of a woman", "a street with parked cars", "a mountain landscape with a lake"),
     ),
+}
+
+SUITES = tuple(
+    SuiteSpec(
+        name=f"{asset_type}-{family}",
+        title=f"{asset_type.capitalize()} on {settings.title}",
+        family=family,
+        asset_types=(asset_type,),
+        blocks=blocks,
+        steps=settings.steps,
+        cfg=settings.cfg,
+        width=settings.size[0],
+        height=settings.size[1],
+        sampler=settings.sampler,
+    )
+    for family, settings in _FAMILIES.items()
+    for asset_type, blocks in _BLOCKS.items()
 )

@@ -303,7 +303,9 @@ def test_recipes_are_valid_and_cover_the_asset_types() -> None:
     from assetforge_diffusers.plugin import RENDERER, TRAINER, register_recipes
 
     recipes = register_recipes()
-    assert [recipe.asset_types for recipe in recipes] == [("character",), ("prop",), ("style",)]
+    assert {(recipe.family, *recipe.asset_types) for recipe in recipes} == {
+        (family, asset_type) for family in TRAINER.families for asset_type in ("character", "prop", "style")
+    }
     for recipe in recipes:
         TRAINER.params.model_validate(recipe.params)
         assert recipe.trainer == TRAINER.name

@@ -5,6 +5,15 @@ import pytest
 from assetforge.extension.registry import reset_registry
 from assetforge.services.assets import add_asset
 from assetforge.services.suites import default_suite, suite_cells
+from assetforge_diffusers.plugin import RENDERER
+from assetforge_diffusers.suites import SUITES
+
+
+def test_every_family_has_a_suite_for_every_asset_type_with_a_sampler_it_knows() -> None:
+    assert {(suite.family, *suite.asset_types) for suite in SUITES} == {
+        (family, asset_type) for family in RENDERER.families for asset_type in ("character", "prop", "style")
+    }
+    assert all(suite.width % 16 == suite.height % 16 == 0 for suite in SUITES)
 
 
 @pytest.mark.parametrize("asset_type", ["character", "prop", "style"])
