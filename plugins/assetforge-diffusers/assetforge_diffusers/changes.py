@@ -1,6 +1,6 @@
 """What a trained layer changes about the layer it belongs to: as a new weight, or computed beside it.
 
-Numbers are those of peft, in peft's order, so that pictures equal those of a pipeline whose LoRAs were fused, or loaded and left beside. Weight-decomposed
+Numbers are those of peft, computed in peft's order, so that pictures equal those of a pipeline whose LoRAs were fused, or loaded and left beside. Weight-decomposed
 layers (DoRA) at a strength other than 1 go that share of the way from the base to the trained weight, as in ComfyUI and A1111; peft scales the
 change before it is normalised, which is another picture, and not the base at strength 0.
 """
@@ -136,10 +136,9 @@ def _factor(changed: torch.Tensor, magnitude: torch.Tensor) -> torch.Tensor:
 
 def _lora(tensors: _Tensors, scale: float) -> torch.Tensor:
     down, up = tensors["lora_A.weight"], tensors["lora_B.weight"]
-    if all(side == 1 for side in down.shape[2:]):
-        return (up.flatten(1) @ down.flatten(1)).mul_(scale)
-    up = up.reshape(*up.shape[:2], *[1] * (down.ndim - 2))
-    return _CONVOLUTIONS[down.ndim](down.transpose(0, 1), up).transpose(0, 1) * scale
+    # Convolutions too: the second factor is 1 x 1. peft convolves one factor with the other, a third as fast; the bits are the same but for layers of
+    # less than 16 channels, where the last one may differ.
+    return (up.flatten(1) @ down.flatten(1)).mul_(scale).reshape(up.shape[0], *down.shape[1:])
 
 
 def _loha(tensors: _Tensors, scale: float) -> torch.Tensor:
