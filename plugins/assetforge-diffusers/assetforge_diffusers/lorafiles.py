@@ -11,7 +11,7 @@ import torch
 from diffusers.utils import convert_state_dict_to_diffusers, convert_unet_state_dict_to_peft
 from diffusers.utils.state_dict_utils import convert_state_dict_to_peft
 from peft.utils.other import get_pattern_key
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 
 from assetforge.errors import UsageError
@@ -64,10 +64,14 @@ def read_layers(file: Path, family: str, known: Known, pipeline: Any) -> list[La
 
 def _read(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and metadata; from one read of the file, which is several times as fast as asking for each of its many small tensors."""
-    check_weights_file(file)
-    with safe_open(file, framework="pt") as opened:
-        metadata = dict(opened.metadata() or {})
-    return {name: _aligned(tensor) for name, tensor in load(file.read_bytes()).items()}, metadata
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = dict(opened.metadata() or {})
+        tensors = load(file.read_bytes())
+    except (SafetensorError, OSError):
+        check_weights_file(file)  # says what is wrong with it
+        raise
+    return {name: _aligned(tensor) for name, tensor in tensors.items()}, metadata
 
 
 def _scaled(layer: Layer, settings: Mapping[str, Any]) -> Layer:

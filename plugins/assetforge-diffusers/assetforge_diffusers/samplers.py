@@ -91,9 +91,7 @@ class FlowUniPC(_Multistep, UniPCMultistepScheduler):
     """UniPC (Zhao et al. 2023, arXiv:2302.04867) on the straight paths of a flow model."""
 
     def _begin(self, sigmas: torch.Tensor, timesteps: torch.Tensor) -> None:
-        UniPCMultistepScheduler.set_timesteps(
-            self, len(timesteps), mu=0.0
-        )  # some number is asked for; its levels are replaced
+        UniPCMultistepScheduler.set_timesteps(self, len(timesteps), mu=0.0)  # any number: its levels are replaced
         self.timesteps, self.sigmas = timesteps, sigmas.cpu().clamp(max=_ALMOST_NOISE)
 
 

@@ -127,6 +127,22 @@ def test_dora_at_a_strength_goes_that_share_of_the_way() -> None:
     assert torch.allclose(line(flat), torch.nn.functional.linear(flat, weights[0.5], line.bias), atol=1e-5)
 
 
+def test_linear_layers_written_as_convolutions_and_the_other_way_round_are_read() -> None:
+    source, model = torch.Generator().manual_seed(2), Three()
+    up, down = torch.randn(8, 2, generator=source), torch.randn(2, 12, generator=source)
+    as_convolution = {"lora_A.weight": down[:, :, None, None], "lora_B.weight": up[:, :, None, None]}
+    flat = {"lora_A.weight": torch.randn(2, 6, generator=source), "lora_B.weight": torch.randn(4, 2, generator=source)}
+    for path, tensors in {"line": as_convolution, "point": flat}.items():
+        module, layer = model.get_submodule(path), Layer("unet", path, tensors, 2.0, 2)
+        seen = torch.randn(3, 12) if path == "line" else torch.randn(2, 6, 5, 5)
+        hook = module.register_forward_hook(beside(module, [(layer, 0.5)]))
+        computed = module(seen)
+        hook.remove()
+        with torch.no_grad():
+            change_weight(module.weight, module.weight.clone(), [(layer, 0.5)])
+        assert torch.allclose(module(seen), computed, atol=1e-5)
+
+
 def test_several_changes_add_up_in_order() -> None:
     base = Three().line.weight.detach()
     layers = []
