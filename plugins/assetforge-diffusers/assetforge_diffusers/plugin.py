@@ -21,7 +21,7 @@ TRAINER = TrainerSpec(
     params=LoraTrainerParams,
     families=FAMILIES,
     resumable=True,
-    version="1",
+    version="2",
 )
 
 RENDERER = RendererSpec(
@@ -31,7 +31,7 @@ RENDERER = RendererSpec(
     load="assetforge_diffusers.renderer:DiffusersRenderer",
     params=RendererParams,
     families=FAMILIES,
-    version="1",
+    version="2",
 )
 
 
