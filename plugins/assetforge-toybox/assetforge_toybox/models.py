@@ -61,22 +61,8 @@ def new_text_encoder(vocabulary: int, end_token: int) -> CLIPTextModel:
     )
 
 
-def early_scheduler() -> DDIMScheduler:
-    """Return the noise schedule of Stable Diffusion 1.x, under which shapes are learnt first (noise prediction)."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type="epsilon",
-    )
-
-
 def new_scheduler() -> DDIMScheduler:
-    """Return the noise schedule that the base ends with and is sampled by (velocity prediction).
+    """Return the noise schedule that the base is trained and sampled with (velocity prediction).
 
     At 16 x 16 latents the usual last step still shows where things stand and how bright the picture is, so a model
     learns to look there instead of reading the caption (Lin et al. 2023, arXiv:2305.08891). This one ends in noise.

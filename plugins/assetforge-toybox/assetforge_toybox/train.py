@@ -23,10 +23,10 @@ from assetforge_toybox.training.probe import train_probe
 from assetforge_toybox.training.reader import reader_accuracy, train_reader
 
 PICTURES = {"scenes": 24_000, "doodles": 4_000, "shots": 6_000}
-AUTOENCODER_STEPS, AUTOENCODER_BROAD_STEPS = 6_000, 2_000
+AUTOENCODER_STEPS, AUTOENCODER_BROAD_STEPS = 3_500, 1_000
 READER_STEPS = 1_500
 PROBE_STEPS = 1_000
-BASE_STEPS = 14_600
+BASE_STEPS = 8_000
 STAGES = ("autoencoder", "reader", "probe", "base")
 
 

@@ -3,8 +3,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from assetforge_toybox.models import early_scheduler, new_scheduler  # noqa: E402
-from assetforge_toybox.training.base import BATCH, LAYOUT_FROM, LAYOUT_STEPS, draw_timesteps, weighted_loss  # noqa: E402
+from assetforge_toybox.models import new_scheduler  # noqa: E402
+from assetforge_toybox.training.base import BATCH, LAYOUT_FROM, LAYOUT_STEPS, draw_timesteps, velocity_loss  # noqa: E402
 from assetforge_toybox.training.loop import (  # noqa: E402
     Average,
     generator,
@@ -60,17 +60,14 @@ def test_rates_rise_hold_and_fall():
     assert held_rate(99, 100, 1.0, 10) < 0.02
 
 
-def test_a_perfect_prediction_costs_nothing_under_either_schedule():
+def test_a_perfect_prediction_costs_nothing():
     clean, noise = torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4)
-    timesteps = torch.tensor([10, 990])
-    early, final = early_scheduler(), new_scheduler()
-    assert weighted_loss(noise, clean, noise, timesteps, early) == 0
-    assert weighted_loss(final.get_velocity(clean, noise, timesteps), clean, noise, timesteps, final) == 0
-    assert weighted_loss(clean, clean, noise, timesteps, final) > 0
+    timesteps, scheduler = torch.tensor([10, 990]), new_scheduler()
+    assert velocity_loss(scheduler.get_velocity(clean, noise, timesteps), clean, noise, timesteps, scheduler) == 0
+    assert velocity_loss(clean, clean, noise, timesteps, scheduler) > 0
 
 
-def test_the_final_schedule_ends_in_noise():
-    assert early_scheduler().alphas_cumprod[-1] > 4e-3
+def test_the_schedule_ends_in_noise():
     assert new_scheduler().alphas_cumprod[-1] < 3e-4
 
 

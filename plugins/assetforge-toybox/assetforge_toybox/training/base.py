@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from assetforge_toybox.models import TEXT_LENGTH, early_scheduler, new_scheduler, new_text_encoder, new_unet
+from assetforge_toybox.models import TEXT_LENGTH, new_scheduler, new_text_encoder, new_unet
 from assetforge_toybox.training.autoencoder import to_tensor
 from assetforge_toybox.training.export import export_pipeline
 from assetforge_toybox.training.loop import Average, generator, held_rate, load_checkpoint, save_checkpoint
@@ -28,11 +28,8 @@ PEAK_RATE = 6e-4
 WARMUP = 500
 AVERAGE = 0.999
 CAPTION_DROPOUT = 0.1
-SNR_CAP = 5.0
-EARLY_STEPS = 6_000
-"""Steps with the usual schedule and noise prediction; the rest predicts velocity under a schedule that ends in noise."""
 SAVE_EVERY = 1000
-LAYOUT_STEPS = 9_000
+LAYOUT_STEPS = 4_000
 """From this step on, half of each batch is drawn from the noisiest part of the schedule, where positions are decided."""
 LAYOUT_FROM = 650
 
@@ -59,7 +56,7 @@ class TextAndUNet(torch.nn.Module):
         self.unet = new_unet()
 
     def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Predict the noise in `noisy` (n, 8, 16, 16) at `timesteps` (n,) given the captions' `tokens` (n, length)."""
+        """Predict the velocity of `noisy` (n, 8, 16, 16) at `timesteps` (n,) given the captions' `tokens` (n, length)."""
         states = self.text(input_ids=tokens).last_hidden_state
         return self.unet(noisy, timesteps, encoder_hidden_states=states, return_dict=False)[0]
 
@@ -102,23 +99,15 @@ def batch_captions(scenes: list[Scene], seed: int, step: int) -> list[str]:
     return ["" if rng.random() < CAPTION_DROPOUT else caption(scene, rng) for scene in scenes]
 
 
-def weighted_loss(
+def velocity_loss(
     predicted: torch.Tensor,
     clean: torch.Tensor,
     noise: torch.Tensor,
     timesteps: torch.Tensor,
     scheduler: DDIMScheduler,
 ) -> torch.Tensor:
-    """Return the error of the predicted velocity, or that of the noise weighted by min(SNR, 5) / SNR.
-
-    The weight is that of Hang et al. 2023, arXiv:2303.09556; velocity is that of Salimans and Ho 2022, arXiv:2202.00512.
-    """
-    if scheduler.config.prediction_type == "v_prediction":
-        return (predicted.float() - scheduler.get_velocity(clean, noise, timesteps)).pow(2).mean()
-    alphas = scheduler.alphas_cumprod[timesteps]
-    snr = alphas / (1 - alphas)
-    weight = snr.clamp(max=SNR_CAP) / snr
-    return (weight * (predicted.float() - noise).pow(2).mean(dim=(1, 2, 3))).mean()
+    """Return the mean squared error of the predicted velocity (Salimans and Ho 2022, arXiv:2202.00512)."""
+    return (predicted.float() - scheduler.get_velocity(clean, noise, timesteps)).pow(2).mean()
 
 
 def train_base(
@@ -138,15 +127,10 @@ def train_base(
     average = Average(model, AVERAGE)
     first = load_checkpoint(folder, model, average, optimizer)
     forward = torch.compile(model) if compiled else model
-    schedulers = (early_scheduler(), new_scheduler())
+    scheduler = new_scheduler()
     began, losses = time.monotonic(), []
     for step in range(first, steps):
         keyed = generator(seed, "base", step)
-        early = step < EARLY_STEPS
-        scheduler = schedulers[0] if early else schedulers[1]
-        part_step = step if early else step - EARLY_STEPS
-        if step == EARLY_STEPS:
-            average = Average(model, AVERAGE)
         chosen = torch.randint(len(scenes), (BATCH,), generator=keyed)
         clean = latents.sample(chosen, keyed)
         noise = torch.randn(clean.shape, generator=keyed)
@@ -156,17 +140,15 @@ def train_base(
             texts, padding="max_length", max_length=TEXT_LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
         for group in optimizer.param_groups:
-            group["lr"] = held_rate(step, steps, PEAK_RATE, WARMUP) * (
-                1.0 if early else min(1.0, (part_step + 1) / 200)
-            )
-        loss = weighted_loss(
+            group["lr"] = held_rate(step, steps, PEAK_RATE, WARMUP)
+        loss = velocity_loss(
             forward(scheduler.add_noise(clean, noise, timesteps), timesteps, tokens), clean, noise, timesteps, scheduler
         )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        average.update(model, part_step)
+        average.update(model, step)
         losses.append(loss.item())
         if (step + 1) % 100 == 0:
             print(
