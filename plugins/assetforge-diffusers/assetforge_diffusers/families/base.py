@@ -87,7 +87,15 @@ class Family(ABC):
 
     def forget_encoders(self, keep: Sequence[str] = ()) -> None:
         """Let the autoencoder and the text encoders go, except those in ``keep``."""
-        self.base.forget(*(name for name in ("vae", *self.encoder_names) if name not in keep))
+        self._forget(*(name for name in ("vae", *self.encoder_names) if name not in keep))
+
+    def forget_networks(self) -> None:
+        """Let all networks go, whatever was done to them; asked for again, they are those of the base again."""
+        self._forget(self.denoiser_name, "vae", *self.encoder_names)
+
+    def _forget(self, *names: str) -> None:
+        self.__dict__.pop("pipeline", None)  # which would hold them
+        self.base.forget(*names)
 
     # Pictures
 

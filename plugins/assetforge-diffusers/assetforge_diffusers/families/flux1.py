@@ -118,11 +118,11 @@ class Flux1(Family):
         height, width = noisy.shape[-2:]
         words, squares = _positions(told["hidden"].shape[1], height // _PATCH, width // _PATCH, noisy.device)
         answer = transformer(
-            hidden_states=_pack(noisy.to(transformer.dtype)),
+            hidden_states=_pack(noisy.to(self.base.dtype)),
             timestep=time,
             guidance=torch.ones(len(noisy), device=noisy.device) if self._guided else None,
-            pooled_projections=told["pooled"].to(transformer.dtype),
-            encoder_hidden_states=told["hidden"].to(transformer.dtype),
+            pooled_projections=told["pooled"].to(self.base.dtype),
+            encoder_hidden_states=told["hidden"].to(self.base.dtype),
             txt_ids=words,
             img_ids=squares,
             return_dict=False,

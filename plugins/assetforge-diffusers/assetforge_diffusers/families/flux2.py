@@ -205,10 +205,10 @@ class Flux2(Family):
         transformer = self.denoiser
         words, places = _positions(told["hidden"].shape[1], *noisy.shape[-2:], noisy.device)
         answer = transformer(
-            hidden_states=noisy.to(transformer.dtype).flatten(2).transpose(1, 2),
+            hidden_states=noisy.to(self.base.dtype).flatten(2).transpose(1, 2),
             timestep=time,
             guidance=None if self._klein else torch.ones(len(noisy), device=noisy.device),
-            encoder_hidden_states=told["hidden"].to(transformer.dtype),
+            encoder_hidden_states=told["hidden"].to(self.base.dtype),
             txt_ids=words,
             img_ids=places,
             return_dict=False,

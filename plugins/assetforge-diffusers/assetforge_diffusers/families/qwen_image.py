@@ -123,9 +123,9 @@ class QwenImage(Family):
         del geometry
         transformer, (batch, _, height, width) = self.denoiser, noisy.shape
         answer = transformer(
-            hidden_states=_pack(noisy.to(transformer.dtype)),
+            hidden_states=_pack(noisy.to(self.base.dtype)),
             timestep=time,
-            encoder_hidden_states=told["hidden"].to(transformer.dtype),
+            encoder_hidden_states=told["hidden"].to(self.base.dtype),
             encoder_hidden_states_mask=told["mask"],
             img_shapes=[[(1, height // _PATCH, width // _PATCH)]] * batch,
             return_dict=False,

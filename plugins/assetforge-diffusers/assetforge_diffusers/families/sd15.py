@@ -74,7 +74,7 @@ class StableDiffusion15(Family):
         del geometry
         unet = self.denoiser
         answer: torch.Tensor = unet(
-            noisy.to(unet.dtype), time, encoder_hidden_states=told["hidden"].to(unet.dtype), return_dict=False
+            noisy.to(self.base.dtype), time, encoder_hidden_states=told["hidden"].to(self.base.dtype), return_dict=False
         )[0]
         return answer
 

@@ -137,10 +137,10 @@ class StableDiffusion3(Family):
         del geometry
         transformer = self.denoiser
         answer: torch.Tensor = transformer(
-            hidden_states=noisy.to(transformer.dtype),
+            hidden_states=noisy.to(self.base.dtype),
             timestep=time * self._timesteps,
-            encoder_hidden_states=told["hidden"].to(transformer.dtype),
-            pooled_projections=told["pooled"].to(transformer.dtype),
+            encoder_hidden_states=told["hidden"].to(self.base.dtype),
+            pooled_projections=told["pooled"].to(self.base.dtype),
             return_dict=False,
         )[0]
         return answer

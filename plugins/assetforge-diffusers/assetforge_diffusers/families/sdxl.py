@@ -87,10 +87,10 @@ class StableDiffusionXL(StableDiffusion15):
         """
         unet = self.denoiser
         answer: torch.Tensor = unet(
-            noisy.to(unet.dtype),
+            noisy.to(self.base.dtype),
             time,
-            encoder_hidden_states=told["hidden"].to(unet.dtype),
-            added_cond_kwargs={"text_embeds": told["pooled"].to(unet.dtype), "time_ids": geometry},
+            encoder_hidden_states=told["hidden"].to(self.base.dtype),
+            added_cond_kwargs={"text_embeds": told["pooled"].to(self.base.dtype), "time_ids": geometry},
             return_dict=False,
         )[0]
         return answer

@@ -156,9 +156,9 @@ class Wan(Family):
         del geometry
         transformer = self.denoiser
         answer: torch.Tensor = transformer(
-            hidden_states=noisy.to(transformer.dtype),
+            hidden_states=noisy.to(self.base.dtype),
             timestep=time * self._timesteps,
-            encoder_hidden_states=told["hidden"].to(transformer.dtype),
+            encoder_hidden_states=told["hidden"].to(self.base.dtype),
             return_dict=False,
         )[0]
         return answer

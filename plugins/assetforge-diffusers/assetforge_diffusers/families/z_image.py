@@ -103,7 +103,7 @@ class ZImage(Family):
     def predict(self, noisy: torch.Tensor, time: torch.Tensor, told: Told, geometry: torch.Tensor) -> torch.Tensor:
         """The transformer's velocity, turned round to noise minus picture."""
         del geometry
-        dtype = self.denoiser.dtype
+        dtype = self.base.dtype
         picture_minus_noise = _ask(
             self.denoiser, noisy.to(dtype), 1.0 - time, told["hidden"].to(dtype), told["mask"], self._patch
         )
