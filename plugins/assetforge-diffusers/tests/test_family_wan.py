@@ -98,7 +98,7 @@ def test_clips_of_other_lengths_are_refused(family: Family, frames: int, fitting
 
 
 def test_latents_render_as_the_picture(family: Family) -> None:
-    """Latents at sigma 0 are what the reference pipeline decodes."""
+    """Latents at sigma 0 are what the reference pipeline decodes; scaled there and back, they are rounded, which the decoder enlarges."""
     vae = family.base.load("vae")
     mean = vae.encode(clip(5).permute(0, 4, 1, 2, 3).float() / 127.5 - 1.0).latent_dist.mean
     latents = family.latents(family.encode_pictures(clip(5)), torch.zeros_like(mean))
@@ -108,7 +108,7 @@ def test_latents_render_as_the_picture(family: Family) -> None:
     family.pipeline.scheduler = FlowMatchEulerDiscreteScheduler()
     shown = film(family, (0,), latents=latents, **inputs)
     decoded = vae.decode(mean).sample.detach().permute(0, 2, 3, 4, 1) / 2 + 0.5
-    np.testing.assert_allclose(shown, decoded.clamp(0, 1).numpy(), atol=1e-5)
+    np.testing.assert_allclose(shown, decoded.clamp(0, 1).numpy(), atol=1e-4)
 
 
 def test_embedded_prompts_render_as_prompts(family: Family) -> None:
