@@ -13,10 +13,10 @@ TINY_SIDE = 32
 _PUNCTUATION = " .,:;!?'\"()/-"
 
 
-def clip_tokenizer(folder: Path, pad: str = "<|endoftext|>") -> CLIPTokenizer:
-    """A byte-level CLIP tokenizer of 24 tokens that pads with ``pad``."""
+def clip_tokenizer(folder: Path, pad: str = "<|endoftext|>", length: int = 24) -> CLIPTokenizer:
+    """A byte-level CLIP tokenizer of ``length`` tokens that pads with ``pad``."""
     tiny_tokenizer(folder)
-    return CLIPTokenizer.from_pretrained(folder, model_max_length=24, pad_token=pad)
+    return CLIPTokenizer.from_pretrained(folder, model_max_length=length, pad_token=pad)
 
 
 def clip_config(width: int, **settings: Any) -> CLIPTextConfig:
