@@ -11,7 +11,19 @@ from assetforge_diffusers.loading import read_tensors
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.optimizers import load_optimizer_state, optimizer_state
 
-__all__ = ["commit", "restore"]
+__all__ = ["MEMORY_MEASURES", "commit", "restore"]
+
+MEMORY_MEASURES = ("batch_size", "accumulate", "optimizer", "quantize")
+"""Parameters that may be changed to save memory when a run begins, and never later."""
+_WITHOUT_EFFECT = {
+    "checkpoint_every",
+    "validation_every",
+    "keep_every",
+    "gradient_checkpointing",
+    "offload",
+    "fit_memory",
+    "memory_limit",
+}
 
 
 def commit(context: TrainContext, loop: TrainingLoop, step: int, state: dict[str, Any]) -> None:
@@ -53,15 +65,7 @@ def restore(context: TrainContext, loop: TrainingLoop, checkpoint: Checkpoint) -
 
 
 def _identity(context: TrainContext, loop: TrainingLoop) -> dict[str, Any]:
-    learning = loop.params.model_dump(
-        mode="json",
-        exclude={
-            "checkpoint_every",
-            "validation_every",
-            "keep_every",
-            "gradient_checkpointing",
-        },
-    )
+    learning = loop.params.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
     return {
         "dataset": context.dataset.tree_hash,
         "base": context.payload.base.digest,

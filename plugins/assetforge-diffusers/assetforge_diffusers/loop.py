@@ -17,9 +17,11 @@ from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.feeder import Feed, Feeder
 from assetforge_diffusers.machine import Machine
 from assetforge_diffusers.material import Batch, Material
+from assetforge_diffusers.networks import checkpoint_gradients
 from assetforge_diffusers.objective import LossSettings
 from assetforge_diffusers.optimizers import Ema, ParameterGroup, make_optimizer, set_learning_rates, training_mode
 from assetforge_diffusers.params import LoraTrainerParams
+from assetforge_diffusers.quantize import offload_base, quantize_base
 from assetforge_diffusers.schedule import learning_rate_factor
 
 __all__ = ["BadStep", "TrainingLoop"]
@@ -69,12 +71,7 @@ class TrainingLoop:
             flip=params.flip,
             caption_dropout=params.caption_dropout,
         )
-        self.modules = add_adapters(family, params, seed)
-        for module in self.modules.values():
-            module.to(machine.device)
-            module.train()
-            if params.gradient_checkpointing:
-                _checkpoint_gradients(module)
+        self.modules = _adapted(family, params, seed, machine.device)
         self.parameters = trainable(self.modules)
         self._clipped = list(self.parameters.values())
         self.optimizer = machine.accelerator.prepare_optimizer(make_optimizer(params, self._groups()))
@@ -219,9 +216,18 @@ def _rows(material: Material, entries: Sequence[int]) -> list[int]:
     return [entry for entry in entries for _ in range(material.entries[entry].item.repeats)]
 
 
-def _checkpoint_gradients(module: Any) -> None:
-    if hasattr(module, "enable_gradient_checkpointing"):
-        module.enable_gradient_checkpointing()
-        return
-    module.activation_checkpointing_enable()
-    module.enable_input_require_grads()
+def _adapted(family: Family, params: LoraTrainerParams, seed: int, device: torch.device) -> dict[str, Any]:
+    """The networks to train on the device: the frozen base as the parameters say it is kept, adapters in fp32."""
+    networks = [family.denoiser, *(family.text_encoders.values() if params.text_encoder else ())]
+    if params.quantize != "none":
+        for network in networks:
+            quantize_base(network, params.quantize, device)
+    modules = add_adapters(family, params, seed)
+    for module in modules.values():
+        if params.offload:
+            offload_base(module, device)
+        module.to(device)
+        module.train()
+        if params.gradient_checkpointing:
+            checkpoint_gradients(module, on=True)
+    return modules

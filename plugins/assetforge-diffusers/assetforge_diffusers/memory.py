@@ -9,11 +9,14 @@ their own scratch memory, which no count sees; for cuBLAS it is known.
 """
 
 import copy
+import json
+import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +28,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_iter
 
+from assetforge.errors import AssetForgeError, PluginError
+from assetforge_diffusers.cache import digest_of
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.machine import Machine
 from assetforge_diffusers.material import Batch
-from assetforge_diffusers.networks import adapt, denoiser_config, text_config
+from assetforge_diffusers.networks import adapt, checkpoint_gradients, denoiser_config, text_config
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.quantize import StoredConv2d, StoredLinear, offload_base, quantize_base
 
-__all__ = ["Estimate", "Estimator", "checkpoint_gradients", "gib", "memory_limit"]
+__all__ = ["Estimate", "Estimator", "gib", "memory_limit"]
 
+_VERSION = 1
 _CUDA_GRAIN = 512
 _CUDA_SHARE = 0.95
 """What of a GPU's memory can be used before its allocator has no piece left that is long enough."""
@@ -122,20 +128,6 @@ def _cgroup_free() -> int:
         return sys.maxsize
 
 
-def checkpoint_gradients(module: Any, *, on: bool) -> None:
-    """Have a network of diffusers or transformers compute its activations twice instead of keeping them, or stop that."""
-    if hasattr(module, "enable_gradient_checkpointing"):
-        if on:
-            module.enable_gradient_checkpointing()
-        else:
-            module.disable_gradient_checkpointing()
-    elif on:
-        module.activation_checkpointing_enable()
-        module.enable_input_require_grads()
-    else:
-        module.activation_checkpointing_disable()
-
-
 @dataclass(frozen=True, slots=True)
 class _Pass:
     """What one forward and backward pass took."""
@@ -144,6 +136,23 @@ class _Pass:
     trained: tuple[torch.Size, ...]
     saved: int
     peak: int
+
+    @staticmethod
+    def read(file: Path) -> "_Pass | None":
+        """What was found before, in this or another run; ``None`` when it was not, or cannot be read."""
+        try:
+            kept = json.loads(file.read_text(encoding="ascii"))
+            trained = tuple(torch.Size(shape) for shape in kept["trained"])
+            return _Pass(int(kept["weights"]), trained, int(kept["saved"]), int(kept["peak"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, file: Path) -> None:
+        """Keep it."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(asdict(self)), encoding="ascii")
+        partial.replace(file)
 
 
 class Estimator:
@@ -155,18 +164,30 @@ class Estimator:
         family: The opened base; its networks are loaded where they are not.
         batch: Views of the largest bucket, at least one; only shapes are looked at.
         machine: Where it will run.
+        cache: Folder where passes are remembered across runs.
     """
 
-    def __init__(self, family: Family, batch: Batch, machine: Machine) -> None:
-        self._family, self._batch, self._machine = family, batch, machine
+    def __init__(self, family: Family, batch: Batch, machine: Machine, cache: Path | None = None) -> None:
+        self._family, self._batch, self._machine, self._cache = family, batch, machine, cache
         self._known: dict[str, _Pass] = {}
 
     def __call__(self, params: LoraTrainerParams) -> Estimate:
-        """The need under ``params``; passes that differ in nothing that matters are run once."""
+        """The need under ``params``; passes that differ in nothing that matters are run once.
+
+        Raises:
+            PluginError: The pass cannot be run without memory.
+            UsageError: The base cannot be adapted or quantised so.
+        """
         shaped = params.model_copy(update={"accumulate": min(params.accumulate, 2), **_SHAPELESS})
-        key = shaped.model_dump_json()
+        key = digest_of({**shaped.model_dump(mode="json"), **self._circumstances()})
         if key not in self._known:
-            self._known[key] = self._pass(shaped)
+            file = self._cache / f"{key}.json" if self._cache else None
+            found = _Pass.read(file) if file else None
+            if found is None:
+                found = self._computed(shaped)
+                if file:
+                    found.write(file)
+            self._known[key] = found
         found = self._known[key]
         count = sum(shape.numel() for shape in found.trained)
         optimizer, update = _optimizer_bytes(params, found.trained)
@@ -180,6 +201,33 @@ class Estimator:
             transient=worst - found.saved,
             workspace=_workspace(self._machine.device),
         )
+
+    def _circumstances(self) -> dict[str, Any]:
+        """Whatever else decides what a pass takes."""
+        family, machine = self._family, self._machine
+        shapes = self._batch.map(lambda tensor: torch.tensor(tensor.shape[1:]))
+        return {
+            "code": [_VERSION, *(version(name) for name in ("torch", "diffusers", "transformers", "peft"))],
+            "family": family.name,
+            "networks": [
+                family.base.config(name)
+                for name in (family.denoiser_name, *family.encoder_names)
+                if family.base.has(name)
+            ],
+            "machine": [machine.device.type, machine.precision],
+            "batch": repr(shapes),
+        }
+
+    def _computed(self, params: LoraTrainerParams) -> _Pass:
+        try:
+            return self._pass(params)
+        except AssetForgeError:
+            raise
+        except Exception as error:  # whatever a network does that tensors without values cannot follow
+            raise PluginError(
+                f"The memory that training needs cannot be computed beforehand: {type(error).__name__}: {error}",
+                hint="Watch the memory of the first steps.",
+            ) from error
 
     def _pass(self, params: LoraTrainerParams) -> _Pass:
         device, grain = self._machine.device, _CUDA_GRAIN if self._machine.device.type == "cuda" else 1
@@ -318,6 +366,7 @@ class _Counter(TorchDispatchMode):
         def gone(_: Any) -> None:
             self._now -= size
             del self._alive[key]
+            self._kept.pop(key, None)  # another storage may get its name
 
         self._alive[key] = weakref.ref(tensor.untyped_storage(), gone)
         self._now += size

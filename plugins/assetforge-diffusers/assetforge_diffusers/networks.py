@@ -21,7 +21,15 @@ from assetforge.errors import UsageError
 from assetforge_diffusers.keys.layer import Layer
 from assetforge_diffusers.params import LoraTrainerParams
 
-__all__ = ["ADAPTER", "adapt", "adapter_layers", "denoiser_config", "load_layers", "text_config"]
+__all__ = [
+    "ADAPTER",
+    "adapt",
+    "adapter_layers",
+    "checkpoint_gradients",
+    "denoiser_config",
+    "load_layers",
+    "text_config",
+]
 
 ADAPTER = "default"
 _MAGNITUDE = "lora_magnitude_vector"
@@ -159,6 +167,20 @@ def adapt(module: Any, config: PeftConfig) -> None:
                 lora_B=layer.lora_B[ADAPTER].weight,
                 scaling=layer.scaling[ADAPTER],
             )
+
+
+def checkpoint_gradients(module: Any, *, on: bool) -> None:
+    """Have a network of diffusers or transformers compute its activations twice instead of keeping them, or stop that."""
+    if hasattr(module, "enable_gradient_checkpointing"):
+        if on:
+            module.enable_gradient_checkpointing()
+        else:
+            module.disable_gradient_checkpointing()
+    elif on:
+        module.activation_checkpointing_enable()
+        module.enable_input_require_grads()
+    else:
+        module.activation_checkpointing_disable()
 
 
 def _adapted(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from assetforge.errors import UsageError
 from assetforge_diffusers.params import LoraTrainerParams
 
 __all__ = [
+    "EIGHT_BIT_DEVICES",
     "Ema",
     "ParameterGroup",
     "load_optimizer_state",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _LEAST_PRODIGY_RATE = 0.1
-_EIGHT_BIT_DEVICES = {"cpu", "cuda", "xpu"}
+EIGHT_BIT_DEVICES = {"cpu", "cuda", "xpu"}
 _NO_STATE = {"params", "names", "peak"}
 _TRAINED = "trained"
 
@@ -73,7 +74,7 @@ def make_optimizer(params: LoraTrainerParams, groups: Sequence[ParameterGroup]) 
 
 def _check(params: LoraTrainerParams, groups: Sequence[ParameterGroup]) -> None:
     kind, device = params.optimizer, groups[0].parameters[0].device.type
-    if kind == "adamw8bit" and device not in _EIGHT_BIT_DEVICES:
+    if kind == "adamw8bit" and device not in EIGHT_BIT_DEVICES:
         raise UsageError(f"8-bit AdamW does not run on {device}.", hint="Set optimizer to adamw or adafactor.")
     if kind == "prodigy" and groups[0].peak < _LEAST_PRODIGY_RATE:
         raise UsageError(

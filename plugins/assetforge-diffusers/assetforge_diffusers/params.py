@@ -59,7 +59,7 @@ class LoraTrainerParams(Params):
     )
     views: float = param(
         100.0,
-        "How often each picture is seen; steps = views * pictures / batch size.",
+        "How often each picture is seen; steps = views * pictures / (batch size * batches added up).",
         unit="views",
         group="Length",
         gt=0,
@@ -272,7 +272,38 @@ class LoraTrainerParams(Params):
         advanced=True,
     )
     gradient_checkpointing: bool = param(
-        False, "Compute activations twice to save memory; about 1.7 times slower.", group="Machine", advanced=True
+        False,
+        "Compute activations twice to save memory; about 1.7 times slower.",
+        group="Machine",
+        advanced=True,
+        affects_result=False,
+    )
+    quantize: Literal["none", "int8", "nf4"] = param(
+        "none",
+        "Keep the frozen base in fewer bits to save memory; slower, and with nf4 a little less like itself.",
+        group="Machine",
+        advanced=True,
+    )
+    offload: bool = param(
+        False,
+        "Keep the frozen base in main memory and bring it to the device layer by layer; much slower.",
+        group="Machine",
+        advanced=True,
+        affects_result=False,
+    )
+    fit_memory: Literal["ask", "auto"] = param(
+        "ask",
+        "What to do when memory does not suffice: stop and name what would help, or take the cheapest measure that does and say so.",
+        group="Machine",
+    )
+    memory_limit: float = param(
+        0.0,
+        "How much memory a run may take; 0 for what is free when it starts.",
+        unit="GiB",
+        group="Machine",
+        advanced=True,
+        ge=0,
+        affects_result=False,
     )
 
     @field_validator("resolutions", mode="before")

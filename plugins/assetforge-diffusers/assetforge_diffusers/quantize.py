@@ -19,10 +19,10 @@ from torch.autograd.function import once_differentiable
 
 from assetforge.errors import UsageError
 
-__all__ = ["StoredConv2d", "StoredLinear", "offload_base", "quantize_base"]
+__all__ = ["NF4_DEVICES", "StoredConv2d", "StoredLinear", "offload_base", "quantize_base"]
 
 _NF4_BLOCK = 64
-_NF4_DEVICES = {"cpu", "cuda", "mps", "xpu"}
+NF4_DEVICES = {"cpu", "cuda", "mps", "xpu"}
 _LEVELS = 127
 
 Kind = Literal["dense", "int8", "nf4"]
@@ -81,8 +81,9 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        weight = _decode(ctx.saved_tensors, ctx.kind, ctx.shape, gradient.device, gradient.dtype)
-        return (gradient @ weight, *(None,) * (3 + len(ctx.saved_tensors)))
+        tensors = ctx.saved_tensors  # checkpointing allows one look
+        weight = _decode(tensors, ctx.kind, ctx.shape, gradient.device, gradient.dtype)
+        return (gradient @ weight, *(None,) * (3 + len(tensors)))
 
 
 class _Conv2d(torch.autograd.Function):
@@ -185,6 +186,12 @@ class StoredLinear(_Stored, torch.nn.Linear):
 class StoredConv2d(_Stored, torch.nn.Conv2d):
     """A frozen convolution that is kept in main memory."""
 
+    def __new__(cls, *args: Any, **settings: Any) -> Any:
+        """A plain convolution where peft makes the layers of another adapter, which it does with the class of the layer that it adapts."""
+        if args and not isinstance(args[0], torch.nn.Module):
+            return torch.nn.Conv2d(*args, **settings)
+        return super().__new__(cls)
+
     def __init__(self, layer: torch.nn.Conv2d) -> None:
         self._take(layer, "dense")
 
@@ -236,7 +243,7 @@ def quantize_base(module: torch.nn.Module, kind: Literal["int8", "nf4"], device:
 
 
 def _need_nf4(device: str) -> None:
-    if device not in _NF4_DEVICES:
+    if device not in NF4_DEVICES:
         raise UsageError(f"nf4 does not run on {device}.", hint="Set quantize to int8.")
     try:
         import_module("bitsandbytes")

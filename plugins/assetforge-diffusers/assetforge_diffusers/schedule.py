@@ -9,7 +9,7 @@ __all__ = ["learning_rate_factor", "total_steps"]
 
 def total_steps(params: LoraTrainerParams, pictures: int) -> int:
     """Optimizer steps of a run over ``pictures`` pictures, repeats counted."""
-    return params.steps or max(1, math.ceil(params.views * pictures / params.batch_size))
+    return params.steps or max(1, math.ceil(params.views * pictures / (params.batch_size * params.accumulate)))
 
 
 def learning_rate_factor(kind: str, step: int, total: int, warmup: float) -> float:

@@ -3,51 +3,35 @@
 import glob
 import math
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from assetforge.api.context import Stopped, TrainContext
-from assetforge.api.job import DatasetItem, WeightsOutput
+from assetforge.api.job import WeightsOutput
 from assetforge.api.protocols import TrainResult
-from assetforge.errors import JobError, PluginError, UsageError
+from assetforge.errors import JobError
 from assetforge_diffusers import checkpoints
 from assetforge_diffusers.adapters import load_kohya
 from assetforge_diffusers.export import verify_exports, write_exports
-from assetforge_diffusers.families import open_family
-from assetforge_diffusers.families.base import Family
+from assetforge_diffusers.ladder import changed
 from assetforge_diffusers.loading import read_tensors
 from assetforge_diffusers.loop import TrainingLoop
-from assetforge_diffusers.machine import Machine, engine_record, memory_mb, take_machine
-from assetforge_diffusers.material import Material, prepare_material
+from assetforge_diffusers.machine import engine_record, memory_mb
 from assetforge_diffusers.metadata import RunFacts, describe, tensor_hash
 from assetforge_diffusers.optimizers import training_mode
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import TRAINER
-from assetforge_diffusers.prior import prior_items
-from assetforge_diffusers.schedule import total_steps
-from assetforge_diffusers.views import describe_plan, plan_entries
+from assetforge_diffusers.preparation import Preparation, prepare
+from assetforge_diffusers.slowdown import SlowdownWatch
 
-__all__ = ["LoraTrainer", "Preparation", "prepare"]
+__all__ = ["LoraTrainer"]
 
 _SMOOTHING = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """Everything a run needs before its first step.
-
-    Attributes:
-        loop: The run in memory, adapters added, nothing trained or restored yet.
-        held_out: Encoded held-out pictures; ``None`` when nothing is validated.
-    """
-
-    loop: TrainingLoop
-    held_out: Material | None
+_NO_MEMORY_ON_CPU = "can't allocate memory"
 
 
 @dataclass(slots=True)
@@ -80,23 +64,34 @@ class LoraTrainer:
             Stopped: Somebody asked to stop; a checkpoint is committed.
             JobError: The loss or a gradient is not a number, memory ran out, or an export does not give back what was
                 trained.
-            UsageError: The recipe cannot be trained on this base, dataset or machine.
+            UsageError: The recipe cannot be trained on this base, dataset or machine, or not in its memory.
         """
         clock = _Clock(started=time.time())
         try:
-            run = prepare(context)
-            try:
-                done = self._restore(context, run.loop, clock)
-                self._train(context, run, clock, done)
-                return self._finish(context, run, clock)
-            finally:
-                run.loop.close()
-        except torch.OutOfMemoryError as error:
-            raise JobError(
-                f"The device {context.device} ran out of memory: {str(error).splitlines()[0]}",
-                hint="Lower batch_size or resolution, or set gradient_checkpointing; the run resumes from its checkpoint "
-                "only with the settings it began with.",
-            ) from error
+            ready = prepare(context)
+            params = ready.fit().params
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            raise _no_memory(context, _require_no_memory(error)) from error
+        while True:
+            outcome = self._attempt(ready, params, clock)
+            if isinstance(outcome, TrainResult):
+                return outcome
+            context.log(outcome)
+            params = ready.relieve(params).params
+
+    def _attempt(self, ready: Preparation, params: LoraTrainerParams, clock: _Clock) -> TrainResult | str:
+        """The result, or what was said when memory ran out; nothing of the attempt is left on the device then."""
+        loop: TrainingLoop | None = None
+        try:
+            loop = ready.loop(params)
+            done = self._restore(ready.context, loop, clock)
+            _Run(ready, loop, clock, done).train()
+            return self._finish(ready, loop, clock)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            return _require_no_memory(error)
+        finally:
+            if loop is not None:
+                loop.close()
 
     def _restore(self, context: TrainContext, loop: TrainingLoop, clock: _Clock) -> int:
         checkpoint = context.latest_checkpoint()
@@ -111,89 +106,9 @@ class LoraTrainer:
         done: int = checkpoint.step
         return done
 
-    def _train(self, context: TrainContext, run: Preparation, clock: _Clock, done: int) -> None:
-        loop, params = run.loop, run.loop.params
-        committed, reported, before = done if context.latest_checkpoint() else -1, done, time.perf_counter()
-
-        def report() -> None:
-            nonlocal reported, before
-            losses, bad = loop.read()
-            now = time.perf_counter()
-            if bad is not None:
-                raise JobError(
-                    f"The {bad.what} of step {bad.step} is not a number; its pictures are {', '.join(bad.pictures)}.",
-                    hint="Lower the learning rate, set precision to fp32 or bf16, and look at these pictures.",
-                )
-            for loss in losses:
-                clock.learn(loss)
-            if done > reported:
-                speed = (done - reported) / max(now - before, 1e-9)
-                context.progress(
-                    done,
-                    loop.total,
-                    loss=clock.loss,
-                    lr=loop.learning_rate,
-                    it_s=speed,
-                    memory_mb=memory_mb(loop.machine.device),
-                )
-            clock.seconds += now - before
-            reported, before = done, now
-
-        def commit() -> None:
-            nonlocal committed
-            if committed != done:
-                report()
-                checkpoints.commit(context, loop, done, clock.as_state())
-                committed = done
-
-        context.progress(done, loop.total)
-        while done < loop.total:
-            if context.should_stop():
-                commit()
-                raise Stopped
-            loop.step(done)
-            done += 1
-            if loop.window_full:
-                report()
-            if done % params.checkpoint_every == 0 or done == loop.total:
-                commit()
-            if params.keep_every and done % params.keep_every == 0 and done < loop.total:
-                self._export(context, run, clock, done)
-            if run.held_out is not None and (done % params.validation_every == 0 or done == loop.total):
-                context.metric("validation_loss", loop.validate(run.held_out), done)
-
-    def _export(self, context: TrainContext, run: Preparation, clock: _Clock, done: int) -> tuple[WeightsOutput, float]:
-        """Write both forms of the weights after ``done`` steps and prove them; at the end under the plain name."""
-        loop, payload, final = run.loop, context.payload, done == run.loop.total
-        name = payload.output_name if final else f"{payload.output_name}-step{done:06d}"
-        facts = RunFacts(
-            payload=payload,
-            dataset=context.dataset,
-            params=loop.params,
-            trainer=f"{TRAINER.name} {TRAINER.version}",
-            seed=loop.seed,
-            entries=loop.material.entries,
-            name=name,
-            steps=done,
-            epochs=math.ceil(done * loop.params.batch_size * loop.params.accumulate / loop.shuffle.views_per_epoch),
-            precision=loop.machine.precision,
-            started=clock.started,
-            finished=time.time(),
-        )
-        training_mode(loop.optimizer, on=False)
-        with loop.ema.swapped_in() if loop.ema is not None else nullcontext():
-            exports = write_exports(context.outputs, name, loop, describe(facts, loop.family))
-            difference = verify_exports(loop, exports)
-        if not final:
-            training_mode(loop.optimizer, on=True)
-            for module in loop.modules.values():
-                module.train()
-        return _weights(context, exports.kohya, done, exports.identity, final=final), difference
-
-    def _finish(self, context: TrainContext, run: Preparation, clock: _Clock) -> TrainResult:
-        loop = run.loop
-        memory = memory_mb(loop.machine.device)
-        weights, difference = self._export(context, run, clock, loop.total)
+    def _finish(self, ready: Preparation, loop: TrainingLoop, clock: _Clock) -> TrainResult:
+        context, memory = ready.context, memory_mb(loop.machine.device)
+        weights, difference = _export(context, loop, clock, loop.total)
         context.log(
             f"What was written was reloaded and gives back the trained model (largest difference {difference:g})."
         )
@@ -205,9 +120,135 @@ class LoraTrainer:
             "parameters": float(sum(parameter.numel() for parameter in loop.parameters.values())),
             "export_difference": difference,
         }
-        return TrainResult(
-            weights=(*_kept_on_the_way(context), weights), metrics=metrics, engine=engine_record(loop.machine)
-        )
+        engine = engine_record(loop.machine)
+        measures = changed(ready.asked, loop.params)
+        if measures:
+            engine["memory_measures"] = measures
+        return TrainResult(weights=(*_kept_on_the_way(context), weights), metrics=metrics, engine=engine)
+
+
+class _Run:
+    """The steps of one attempt, and what happens between them.
+
+    Args:
+        ready: What was prepared.
+        loop: The run in memory, restored.
+        clock: What the run remembers about itself.
+        done: Steps that are done already.
+    """
+
+    def __init__(self, ready: Preparation, loop: TrainingLoop, clock: _Clock, done: int) -> None:
+        self._context, self._held_out, self._loop, self._clock = ready.context, ready.held_out, loop, clock
+        self._done = self._reported = done
+        self._committed = done if ready.context.latest_checkpoint() else -1
+        self._since = time.perf_counter()
+        self._slowdown = SlowdownWatch(loop.machine.device)
+
+    def train(self) -> None:
+        """All steps that are left.
+
+        Raises:
+            Stopped: Somebody asked to stop; a checkpoint is committed.
+            JobError: The loss or a gradient is not a number.
+        """
+        context, loop, params = self._context, self._loop, self._loop.params
+        context.progress(self._done, loop.total)
+        while self._done < loop.total:
+            if context.should_stop():
+                self._commit()
+                raise Stopped
+            loop.step(self._done)
+            self._done += 1
+            if loop.window_full:
+                self._report()
+            last = self._done == loop.total
+            if self._done % params.checkpoint_every == 0 or last:
+                self._commit()
+            if params.keep_every and self._done % params.keep_every == 0 and not last:
+                self._report()
+                _export(context, loop, self._clock, self._done)
+                self._since = time.perf_counter()
+            if self._held_out is not None and (self._done % params.validation_every == 0 or last):
+                self._report()
+                context.metric("validation_loss", loop.validate(self._held_out), self._done)
+                self._since = time.perf_counter()
+
+    def _report(self) -> None:
+        loop, clock, context = self._loop, self._clock, self._context
+        losses, bad = loop.read()
+        if bad is not None:
+            raise JobError(
+                f"The {bad.what} of step {bad.step} is not a number; its pictures are {', '.join(bad.pictures)}.",
+                hint="Lower the learning rate, set precision to fp32 or bf16, and look at these pictures.",
+            )
+        for loss in losses:
+            clock.learn(loss)
+        now, steps = time.perf_counter(), self._done - self._reported
+        if steps:
+            seconds = max(now - self._since, 1e-9)
+            context.progress(
+                self._done,
+                loop.total,
+                loss=clock.loss,
+                lr=loop.learning_rate,
+                it_s=steps / seconds,
+                memory_mb=memory_mb(loop.machine.device),
+            )
+            clock.seconds += seconds
+            warning = self._slowdown.observe(seconds / steps, steps)
+            if warning:
+                context.log(warning)
+        self._reported, self._since = self._done, now
+
+    def _commit(self) -> None:
+        if self._committed == self._done:
+            return
+        self._report()
+        checkpoints.commit(self._context, self._loop, self._done, self._clock.as_state())
+        self._committed, self._since = self._done, time.perf_counter()
+
+
+def _require_no_memory(error: RuntimeError) -> str:
+    """What was said when memory ran out; every other error goes on."""
+    if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY_ON_CPU in str(error):
+        return str(error).splitlines()[0]
+    raise error
+
+
+def _no_memory(context: TrainContext, reason: str) -> JobError:
+    return JobError(
+        f"The device {context.device} ran out of memory: {reason}",
+        hint="Start a new run with fit_memory=auto, or with a smaller batch_size or resolution or gradient_checkpointing.",
+    )
+
+
+def _export(context: TrainContext, loop: TrainingLoop, clock: _Clock, done: int) -> tuple[WeightsOutput, float]:
+    """Write both forms of the weights after ``done`` steps and prove them; at the end under the plain name."""
+    payload, final = context.payload, done == loop.total
+    name = payload.output_name if final else f"{payload.output_name}-step{done:06d}"
+    facts = RunFacts(
+        payload=payload,
+        dataset=context.dataset,
+        params=loop.params,
+        trainer=f"{TRAINER.name} {TRAINER.version}",
+        seed=loop.seed,
+        entries=loop.material.entries,
+        name=name,
+        steps=done,
+        epochs=math.ceil(done * loop.params.batch_size * loop.params.accumulate / loop.shuffle.views_per_epoch),
+        precision=loop.machine.precision,
+        started=clock.started,
+        finished=time.time(),
+    )
+    training_mode(loop.optimizer, on=False)
+    with loop.ema.swapped_in() if loop.ema is not None else nullcontext():
+        exports = write_exports(context.outputs, name, loop, describe(facts, loop.family))
+        difference = verify_exports(loop, exports)
+    if not final:
+        training_mode(loop.optimizer, on=True)
+        for module in loop.modules.values():
+            module.train()
+    return _weights(context, exports.kohya, done, exports.identity, final=final), difference
 
 
 def _kept_on_the_way(context: TrainContext) -> list[WeightsOutput]:
@@ -228,92 +269,3 @@ def _weights(context: TrainContext, kohya: Path, step: int, identity: str, *, fi
         tensor_hash=identity,
         final=final,
     )
-
-
-def prepare(context: TrainContext) -> Preparation:
-    """Open the base, encode the dataset, add adapters.
-
-    Raises:
-        UsageError: The recipe cannot be trained on this base, dataset or machine.
-        PluginError: The parameters are not this trainer's.
-        Stopped: Somebody asked to stop.
-    """
-    params, payload = context.params, context.payload
-    if not isinstance(params, LoraTrainerParams):
-        raise PluginError(
-            f"The trainer {TRAINER.name} was given parameters of {type(params).__name__}.", hint="Start the run again."
-        )
-    items = _chosen_items(context, params)
-    machine = take_machine(context.device, context.threads, params.precision, training=True)
-    if machine.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-    context.log(f"Training on {machine.device} in {machine.precision}.")
-    family = open_family(
-        payload.base, context.base_path(payload.base), machine.dtype, cache=context.cache / "diffusers"
-    )
-    if params.text_encoder and not family.text_encoders:
-        raise UsageError(
-            f"The text encoders of {payload.base.family} cannot be adapted.", hint="Set text_encoder to false."
-        )
-    sides = params.resolutions or (payload.base.resolution,)
-    entries = plan_entries(items, sides, family.size_multiple, params)
-    for line in describe_plan(entries, params.batch_size):
-        context.log(line)
-    embed = not params.text_encoder
-    if params.prior_pictures:
-        prior = prior_items(context, family, sides[-1], params, machine.device)
-        entries += [
-            replace(entry, weight=params.prior_weight)
-            for entry in plan_entries(prior, sides[-1:], family.size_multiple, params)
-        ]
-    material = prepare_material(context, family, entries, params, embed=embed, device=machine.device)
-    held_out = _held_out(context, family, params, sides, machine) if params.validation_every else None
-    family.forget_encoders(keep=family.adaptable_encoders if params.text_encoder else ())
-    if machine.device.type != "cpu":
-        torch.cuda.empty_cache() if machine.device.type == "cuda" else torch.mps.empty_cache()
-    views = sum(entry.item.repeats for entry in material.entries)
-    loop = TrainingLoop(family, material, params, total_steps(params, views), context.seed, machine)
-    return Preparation(loop, held_out)
-
-
-def _held_out(
-    context: TrainContext, family: Family, params: LoraTrainerParams, sides: Sequence[int], machine: Machine
-) -> Material | None:
-    entries = plan_entries(context.dataset.held_out_items(), sides[-1:], family.size_multiple, params)
-    if not entries:
-        return None
-    embed = not params.text_encoder
-    return prepare_material(context, family, entries, params, embed=embed, device=machine.device, training=False)
-
-
-def _chosen_items(context: TrainContext, params: LoraTrainerParams) -> list[DatasetItem]:
-    """The pictures to learn from, after what the recipe says about captions; says what is odd about them.
-
-    Raises:
-        UsageError: There are none, or some have no caption and the recipe says to stop then.
-    """
-    items, trigger = context.dataset.train_items(), context.payload.trigger
-    bare = [item for item in items if not item.caption.strip()]
-    if bare:
-        names = ", ".join(Path(item.file).name for item in bare[:10])
-        if params.empty_captions == "stop":
-            raise UsageError(
-                f"{len(bare)} of {len(items)} pictures have no caption: {names}.",
-                hint="Caption them and freeze the dataset again, or set empty_captions to use or skip.",
-            )
-        what = "left out" if params.empty_captions == "skip" else "learnt without one"
-        context.log(f"{len(bare)} of {len(items)} pictures have no caption and are {what}: {names}.")
-        if params.empty_captions == "skip":
-            items = [item for item in items if item.caption.strip()]
-    if not items:
-        raise UsageError(
-            f"The dataset {context.dataset.address} has no picture to train on.",
-            hint="Freeze it again with fewer held-out references.",
-        )
-    untriggered = [item for item in items if item.caption and trigger and trigger.lower() not in item.caption.lower()]
-    if untriggered and not params.insert_trigger:
-        context.log(
-            f"{len(untriggered)} of {len(items)} captions do not say the trigger word {trigger}, "
-            f"such as that of {Path(untriggered[0].file).name}: {untriggered[0].caption[:80]!r}"
-        )
-    return items

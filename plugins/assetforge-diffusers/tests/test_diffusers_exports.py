@@ -17,7 +17,8 @@ from assetforge_diffusers import trainer as trainer_module
 from assetforge_diffusers.loading import align_weights
 from assetforge_diffusers.metadata import tensor_hash
 from assetforge_diffusers.params import LoraTrainerParams
-from assetforge_diffusers.trainer import LoraTrainer, Preparation
+from assetforge_diffusers.preparation import Preparation
+from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext
 
 SETTINGS = {
@@ -64,7 +65,7 @@ def test_both_forms_give_the_pixels_of_the_training_time_model(
     name: str, pictures: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, runs = train(pictures.parent, base_folder, monkeypatch, **SETTINGS[name])
-    trained = pipeline_picture(runs[0].loop.family.pipeline)
+    trained = pipeline_picture(runs[0].family.pipeline)
     bare = pipeline_picture(StableDiffusionPipeline.from_pretrained(base_folder, safety_checker=None))
     assert np.abs(trained - bare).max() > 1e-3
     for file in ("zork-v001.safetensors", "zork-v001.diffusers.safetensors"):

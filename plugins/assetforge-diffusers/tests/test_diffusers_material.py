@@ -13,7 +13,7 @@ from assetforge.errors import ImageError
 from assetforge_diffusers.families.sd15 import StableDiffusion15
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.pictures import read_fitted
-from assetforge_diffusers.trainer import prepare
+from assetforge_diffusers.preparation import prepare
 from diffusers_world import FolderContext
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_encoded_twice_and_content_decides(
 
 def test_a_damaged_or_deleted_entry_is_made_again(pictures: Path, base_folder: Path, encoded: dict[str, int]) -> None:
     context = FolderContext(pictures.parent, base_folder, LoraTrainerParams(steps=1, rank=2))
-    before = prepare(context).loop.material
+    before = prepare(context).material
     entries = sorted(context.cache.rglob("*.safetensors"))
     assert len(entries) == 11
     for entry in entries[:5]:
@@ -93,7 +93,7 @@ def test_a_damaged_or_deleted_entry_is_made_again(pictures: Path, base_folder: P
     for entry in entries[5:8]:
         entry.unlink()
     encoded.update(pictures=0, captions=0)
-    after = prepare(context).loop.material
+    after = prepare(context).material
     assert sum(encoded.values()) == 8
     assert bool((before.buckets[0].moments == after.buckets[0].moments).all())
     assert not list(context.cache.rglob("*.partial"))
@@ -103,7 +103,7 @@ def test_held_out_pictures_are_never_trained_on(pictures: Path, base_folder: Pat
     run = prepare(
         FolderContext(pictures.parent, base_folder, LoraTrainerParams(steps=1, rank=2, validation_every=1), held_out=2)
     )
-    assert tuple(entry.name for entry in run.loop.material.entries) == (
+    assert tuple(entry.name for entry in run.material.entries) == (
         "picture-0.png",
         "picture-1.png",
         "picture-2.png",

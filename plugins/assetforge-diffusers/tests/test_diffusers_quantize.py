@@ -33,7 +33,8 @@ def test_a_quantised_base_is_close_to_itself(kind: str, dtype: torch.dtype) -> N
     with torch.no_grad():
         before = ask(unet).float()
         assert quantize_base(unet, kind) == len(stored(unet)) == 15
-        assert (ask(unet).float() - before).abs().max() < LIMITS[kind] * before.abs().max()
+        rounding = 2 * torch.finfo(dtype).eps  # which other processors do in another order
+        assert (ask(unet).float() - before).abs().max() < (LIMITS[kind] + rounding) * before.abs().max()
 
 
 @pytest.mark.parametrize("kind", ["int8", "nf4"])
@@ -81,6 +82,26 @@ def test_networks_learn_over_it_and_change_nothing_at_first(network: str, kind: 
         loss.backward()
         assert all(bool(parameter.grad.isfinite().all()) for parameter in learning)
         assert any(bool(parameter.grad.abs().max() > 0) for parameter in learning)
+
+
+@pytest.mark.parametrize("kind", ["int8", "nf4", "offloaded"])
+def test_checkpointing_over_it_gives_the_same_gradients(kind: str) -> None:
+    gradients = []
+    for checkpointed in (False, True):
+        unet = tiny_unet()
+        if kind != "offloaded":
+            quantize_base(unet, kind)
+        torch.manual_seed(4)
+        learning = learn(unet, "lora")
+        if kind == "offloaded":
+            offload_base(unet, CPU)
+        unet.train()
+        if checkpointed:
+            unet.enable_gradient_checkpointing()
+        ask(unet).square().mean().backward()
+        gradients.append([parameter.grad for parameter in learning])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
 
 
 def test_offloading_changes_no_bit() -> None:

@@ -13,8 +13,9 @@ from assetforge.api.job import Cell, LoraRef, RenderSettings
 from assetforge_diffusers import trainer as trainer_module
 from assetforge_diffusers.loading import align_weights
 from assetforge_diffusers.params import LoraTrainerParams, RendererParams
+from assetforge_diffusers.preparation import Preparation
 from assetforge_diffusers.renderer import DiffusersRenderer
-from assetforge_diffusers.trainer import LoraTrainer, Preparation
+from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext
 
 
@@ -64,7 +65,7 @@ def test_a_lora_on_the_toybox_reloads_exactly_and_renders(pictures: Path, monkey
     result = LoraTrainer().train(context)
     assert result.metrics["export_difference"] == 0.0
     assert all(np.isfinite(figures["loss"]) for figures in context.figures)
-    trained = picture(runs[0].loop.family.pipeline)
+    trained = picture(runs[0].family.pipeline)
     for name in (result.weights[0].kohya, result.weights[0].diffusers):
         fresh = StableDiffusionPipeline.from_pretrained(BASE, safety_checker=None, dtype=torch.float32)
         fresh.load_lora_weights(context.workdir, weight_name=name)

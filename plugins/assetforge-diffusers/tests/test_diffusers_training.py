@@ -22,8 +22,9 @@ from assetforge_diffusers.families.sd15 import StableDiffusion15
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.objective import Diffusion, LossSettings, snr_weights
 from assetforge_diffusers.params import LoraTrainerParams
+from assetforge_diffusers.preparation import prepare
 from assetforge_diffusers.schedule import learning_rate_factor, total_steps
-from assetforge_diffusers.trainer import LoraTrainer, prepare
+from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, fresh_workdir, items_of, tiny_base
 
 TINY = {"rank": 4, "alpha": 3.0, "steps": 7, "batch_size": 2, "learning_rate": 1e-2, "checkpoint_every": 3}
@@ -110,7 +111,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.training_utils import compute_snr
 from diffusers_world import FolderContext
 from assetforge_diffusers.params import LoraTrainerParams
-from assetforge_diffusers.trainer import LoraTrainer, prepare
+from assetforge_diffusers.trainer import LoraTrainer
 class Loud(FolderContext):
     def progress(self, step, total, **figures):
         print(step, flush=True)
@@ -265,13 +266,13 @@ def test_what_cannot_be_trained_is_refused_in_words(workdir: Path, base_folder: 
     refuse("not a pipeline folder", base=tmp_path)
 
 
-def test_running_out_of_memory_is_said_with_what_to_change(
+def test_running_out_of_memory_before_the_first_step_is_said_with_what_to_change(
     workdir: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args):
         raise torch.OutOfMemoryError("tried to allocate 9 GiB")
 
-    monkeypatch.setattr(Diffusion, "loss", full)
+    monkeypatch.setattr(StableDiffusion15, "encode_pictures", full)
     with pytest.raises(JobError, match="ran out of memory: tried to allocate 9 GiB") as caught:
         LoraTrainer().train(FolderContext(workdir, base_folder, LoraTrainerParams(**TINY)))
     assert "batch_size" in caught.value.hint
@@ -370,7 +371,8 @@ def test_the_loss_is_that_of_the_reference_scripts(prediction: str, tmp_path: Pa
 
 def test_a_step_never_waits_for_the_device(workdir: Path, base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading a value from a tensor is what makes a GPU wait; a step reads none."""
-    loop: TrainingLoop = prepare(FolderContext(workdir, base_folder, LoraTrainerParams(**RICH))).loop
+    params = LoraTrainerParams(**RICH)
+    loop: TrainingLoop = prepare(FolderContext(workdir, base_folder, params)).loop(params)
     loop._window = 3
     loop._figures = torch.zeros((3, 2))
     reads: list[str] = []

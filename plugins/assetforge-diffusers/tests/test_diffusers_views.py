@@ -12,7 +12,8 @@ from assetforge.domain.buckets import bucket_sizes, cover, fit, fits
 from assetforge.errors import UsageError
 from assetforge_diffusers.captions import caption_variants, with_trigger
 from assetforge_diffusers.params import LoraTrainerParams
-from assetforge_diffusers.trainer import LoraTrainer, prepare
+from assetforge_diffusers.preparation import prepare
+from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, write_pictures
 
 TINY = {"steps": 4, "rank": 2, "batch_size": 2, "learning_rate": 1e-2}
@@ -61,8 +62,8 @@ def test_a_run_over_many_shapes_keeps_them_and_resumes(tmp_path: Path, base_fold
     params = LoraTrainerParams(**TINY, resolutions=(16, 32), flip=True)
     context = FolderContext(inputs.parent, base_folder, params)
     run = prepare(context)
-    assert len(run.loop.material.buckets) > 3
-    assert len(run.loop.material.entries) == 14
+    assert len(run.material.buckets) > 3
+    assert len(run.material.entries) == 14
     assert any(message.startswith("Sizes: ") for message in context.messages)
     result = LoraTrainer().train(FolderContext(inputs.parent, base_folder, params))
     assert result.metrics["export_difference"] == 0.0
@@ -74,14 +75,15 @@ def test_masks_come_from_alpha_and_weigh_the_loss(tmp_path: Path, base_folder: P
     pixels[:, :16, 3], pixels[:, 16:, 3] = 255, 0
     Image.fromarray(pixels).save(inputs / "cut-out.png")
     run = prepare(FolderContext(inputs.parent, base_folder, LoraTrainerParams(**TINY, mask="alpha", buckets=False)))
-    masks = run.loop.material.buckets[0].masks
+    masks = run.material.buckets[0].masks
     assert masks is not None
     cut_out, whole = masks[0, 0, 0], masks[1, 0, 0]
-    assert run.loop.material.entries[0].name == "cut-out.png"
+    assert run.material.entries[0].name == "cut-out.png"
     assert whole.min() == 1.0
     assert cut_out[:, :7].min() == 1.0
     assert cut_out[:, 9:].max() == 0.0
-    loss = run.loop._objective.loss
+    loop = run.loop(run.asked)
+    loss = loop._objective.loss
     latents, noise = torch.zeros(1, 4, 16, 16), torch.ones(1, 4, 16, 16)
     draws = type("Draws", (), {"time": torch.tensor([0.5]), "noise": noise, "offset": torch.zeros(1, 4, 1, 1)})()
     half = torch.zeros(1, 1, 16, 16)
@@ -92,8 +94,8 @@ def test_masks_come_from_alpha_and_weigh_the_loss(tmp_path: Path, base_folder: P
         answer[..., 8:] += 3.0
         return answer
 
-    assert float(loss(wrong_on_the_right, latents, draws, run.loop._settings, half)) == 0.0
-    assert float(loss(wrong_on_the_right, latents, draws, run.loop._settings, None)) > 0.0
+    assert float(loss(wrong_on_the_right, latents, draws, loop._settings, half)) == 0.0
+    assert float(loss(wrong_on_the_right, latents, draws, loop._settings, None)) > 0.0
 
 
 def test_captions_are_shuffled_behind_the_kept_tags_and_triggered() -> None:
@@ -138,7 +140,7 @@ def test_odd_pictures_are_said_before_the_first_step_and_the_policy_decides(tmp_
     going_on = context(bad_pictures="skip", empty_captions="skip")
     LoraTrainer().train(going_on)
     assert any("are left out. corrupt.png" in message for message in going_on.messages)
-    names = [entry.name for entry in prepare(context(bad_pictures="skip", empty_captions="skip")).loop.material.entries]
+    names = [entry.name for entry in prepare(context(bad_pictures="skip", empty_captions="skip")).material.entries]
     assert names == ["huge.png", "picture-0.png", "picture-2.png"]
     with pytest.raises(UsageError, match=r"1 of 5 pictures have no caption: picture-1\.png"):
         prepare(context(bad_pictures="skip", empty_captions="stop"))
@@ -148,7 +150,7 @@ def test_prior_pictures_are_drawn_once_and_weighed(pictures: Path, base_folder: 
     params = LoraTrainerParams(**TINY, prior_pictures=3, prior_weight=0.5)
     first = FolderContext(pictures.parent, base_folder, params)
     run = prepare(first)
-    assert [entry.weight for entry in run.loop.material.entries] == [1.0] * 5 + [0.5] * 3
+    assert [entry.weight for entry in run.material.entries] == [1.0] * 5 + [0.5] * 3
     assert any("Drawing 3 pictures of 'a robot'" in message for message in first.messages)
     again = FolderContext(pictures.parent, base_folder, params)
     LoraTrainer().train(again)
