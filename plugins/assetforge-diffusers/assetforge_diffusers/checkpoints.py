@@ -13,7 +13,7 @@ from assetforge_diffusers.optimizers import load_optimizer_state, optimizer_stat
 
 __all__ = ["MEMORY_MEASURES", "commit", "restore"]
 
-MEMORY_MEASURES = ("batch_size", "accumulate", "optimizer", "quantize")
+MEMORY_MEASURES = ("batch_size", "accumulate", "optimizer", "quantize", "compile")
 """Parameters that may be changed to save memory when a run begins, and never later."""
 _WITHOUT_EFFECT = {
     "checkpoint_every",

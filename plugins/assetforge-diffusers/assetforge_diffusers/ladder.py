@@ -93,7 +93,8 @@ def _steps(params: LoraTrainerParams, device: str) -> Iterator[tuple[str, dict[s
     if params.optimizer == "adamw" and _has_bitsandbytes() and device in EIGHT_BIT_DEVICES:
         yield ("8-bit optimizer", {"optimizer": "adamw8bit"}, "The optimizer keeps its state in 8 bits.")
     if params.quantize == "none":
-        yield ("int8", {"quantize": "int8"}, "The frozen base is kept in 8 bits; steps take longer.")
+        plain = {"compile": False} if params.compile else {}  # the two and checkpointing do not go together
+        yield ("int8", {"quantize": "int8", **plain}, "The frozen base is kept in 8 bits; steps take longer.")
     if params.quantize != "nf4" and device in NF4_DEVICES and _has_bitsandbytes():
         yield (
             "nf4",

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from assetforge.errors import UsageError
 from assetforge_diffusers.adapters import add_adapters, trainable
 from assetforge_diffusers.draws import Draws, Pick, Shuffle, draw, generator, key
 from assetforge_diffusers.families.base import Family
@@ -22,6 +23,7 @@ from assetforge_diffusers.objective import LossSettings
 from assetforge_diffusers.optimizers import Ema, ParameterGroup, make_optimizer, set_learning_rates, training_mode
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.quantize import offload_base, quantize_base
+from assetforge_diffusers.regions import compile_regions
 from assetforge_diffusers.schedule import learning_rate_factor
 
 __all__ = ["BadStep", "TrainingLoop"]
@@ -71,7 +73,7 @@ class TrainingLoop:
             flip=params.flip,
             caption_dropout=params.caption_dropout,
         )
-        self.modules = _adapted(family, params, seed, machine.device)
+        self.modules = _adapted(family, params, seed, machine.device, len(material.buckets))
         self.parameters = trainable(self.modules)
         self._clipped = list(self.parameters.values())
         self.optimizer = machine.accelerator.prepare_optimizer(make_optimizer(params, self._groups()))
@@ -216,8 +218,13 @@ def _rows(material: Material, entries: Sequence[int]) -> list[int]:
     return [entry for entry in entries for _ in range(material.entries[entry].item.repeats)]
 
 
-def _adapted(family: Family, params: LoraTrainerParams, seed: int, device: torch.device) -> dict[str, Any]:
+def _adapted(family: Family, params: LoraTrainerParams, seed: int, device: torch.device, sizes: int) -> dict[str, Any]:
     """The networks to train on the device: the frozen base as the parameters say it is kept, adapters in fp32."""
+    if params.compile and params.gradient_checkpointing and params.quantize != "none":
+        raise UsageError(
+            "Compiled blocks over a base in fewer bits cannot be computed twice.",
+            hint="Set compile or gradient_checkpointing to false, or quantize to none.",
+        )
     networks = [family.denoiser, *(family.text_encoders.values() if params.text_encoder else ())]
     if params.quantize != "none":
         for network in networks:
@@ -230,4 +237,6 @@ def _adapted(family: Family, params: LoraTrainerParams, seed: int, device: torch
         module.train()
         if params.gradient_checkpointing:
             checkpoint_gradients(module, on=True)
+    if params.compile:
+        compile_regions(family.denoiser, family.regions, sizes)
     return modules

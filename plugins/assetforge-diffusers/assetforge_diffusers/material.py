@@ -40,7 +40,7 @@ class Batch:
         mask: Weight of every latent pixel, (batch, 1, ..., h, w), or ``None``.
         geometry: See :meth:`Family.predict`; (batch, 6).
         weight: Weight of every picture's loss, (batch,), or ``None`` when all are 1.
-        tokens: Token ids by name, (batch, length).
+        tokens: Token ids by name, (batch, length); while a text encoder trains, with the answers of those that do not, (batch, length, width).
         told: Embeddings by name; ``None`` while a text encoder trains.
     """
 
@@ -89,7 +89,7 @@ class Texts:
     """The captions of a run.
 
     Attributes:
-        tokens: Token ids by name, (texts, length); the last row is the empty caption.
+        tokens: Token ids by name, (texts, length), or answers of encoders that are never adapted; the last row is the empty caption.
         told: Embeddings per row; ``None`` while a text encoder trains.
         rows: Rows of every entry's caption, one per variant.
     """
@@ -186,7 +186,7 @@ def prepare_material(
     buckets = _by_size(entries, flips, found)
     texts = _encode_texts(context, cache, family, entries, params, embed=embed, training=training, device=device)
     size = sum(bucket.moments.nbytes for bucket in buckets) + sum(
-        tensor.nbytes for tensor in (texts.told or {}).values()
+        tensor.nbytes for tensor in (*texts.tokens.values(), *(texts.told or {}).values())
     )
     place = device if size < _DEVICE_BUDGET else torch.device("cpu")
     return Material(entries, [_moved(bucket, place) for bucket in buckets], _moved_texts(texts, place))
@@ -332,7 +332,9 @@ def _encode_texts(
     texts = [*dict.fromkeys(text for some in variants.values() for text in some), ""]
     place = {text: row for row, text in enumerate(texts)}
     tokens = _tokenize(context, family, texts)
-    told = _embed(context, cache, family, texts, tokens, device) if embed else None
+    told = _asked_once(context, cache, family, "text", texts, tokens, device) if embed else None
+    if not embed and set(family.encoder_names) - set(family.adaptable_encoders):
+        tokens = _asked_once(context, cache, family, "frozen", texts, tokens, device)
     rows = tuple(tuple(place[text] for text in variants[entry.item.caption]) for entry in entries)
     return Texts(tokens, told, rows)
 
@@ -348,21 +350,24 @@ def _tokenize(context: TrainContext, family: Family, texts: Sequence[str]) -> To
     return {name: torch.stack([tokens[name] for tokens, _ in rows]) for name in rows[0][0]}
 
 
-def _embed(
+def _asked_once(
     context: TrainContext,
     cache: ContentCache,
     family: Family,
+    kind: str,
     texts: Sequence[str],
     tokens: Tokens,
     device: torch.device,
 ) -> dict[str, torch.Tensor]:
+    """What the text encoders answer to every caption, from the cache or asked now: ``text`` for all of them, ``frozen`` for those that are never adapted."""
     parts = {
-        "kind": "text",
+        "kind": kind,
         "encoder": family.text_digest,
         "family": family.name,
         "code": _ENCODING_VERSION,
         "dtype": str(family.base.dtype),
     }
+    ask = family.encode_tokens if kind == "text" else family.encode_frozen
     entries, moved = [], False
     for row, text in enumerate(texts):
         key = digest_of({**parts, "caption": hashlib.sha256(text.encode()).hexdigest()})
@@ -373,8 +378,8 @@ def _embed(
                 family.encoders_to(device)
                 moved = True
             with torch.no_grad():
-                told = family.encode_tokens({name: ids[row][None] for name, ids in tokens.items()})
-            entry = {name: _stored(tensor[0]) for name, tensor in told.items()}
+                answers = ask({name: ids[row][None] for name, ids in tokens.items()})
+            entry = {name: _stored(tensor[0]) for name, tensor in answers.items()}
             cache.put(key, entry)
         entries.append(entry)
     return {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}

@@ -48,6 +48,7 @@ _SHAPELESS = {
     "optimizer": "adamw",
     "ema": 0.0,
     "learning_rate": 1e-4,
+    "compile": False,
     "fit_memory": "ask",
     "memory_limit": 0.0,
     "steps": 0,
@@ -254,14 +255,14 @@ class Estimator:
         return _Pass(weights, tuple(trained), saved, counter.peak)
 
     def _networks(self, params: LoraTrainerParams) -> dict[str, Any]:
-        """What is on the device while training, adapted and dense, on the meta device; all text encoders, when one of them is trained."""
+        """What is on the device while training, adapted and dense, on the meta device."""
         family, modules = self._family, {}
-        encoders = [name for name in family.encoder_names if params.text_encoder and family.base.has(name)]
+        encoders = [name for name in family.adaptable_encoders if params.text_encoder and family.base.has(name)]
         for name in (family.denoiser_name, *encoders):
             module = _copy_without_memory(family.base.load(name), torch.device("meta"))
             config = denoiser_config if name == family.denoiser_name else text_config
             adapted = any(isinstance(layer, BaseTunerLayer) for layer in module.modules())
-            if not adapted and name in (family.denoiser_name, *family.adaptable_encoders):
+            if not adapted:
                 adapt(module, config(family.layers, params))
             modules[name] = module
         return modules

@@ -278,6 +278,12 @@ class LoraTrainerParams(Params):
         advanced=True,
         affects_result=False,
     )
+    compile: bool = param(
+        False,
+        "Compile the blocks of the denoiser: the first step of every size takes a minute longer, all others less on a GPU.",
+        group="Machine",
+        advanced=True,
+    )
     quantize: Literal["none", "int8", "nf4"] = param(
         "none",
         "Keep the frozen base in fewer bits to save memory; slower, and with nf4 a little less like itself.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from assetforge.api.context import Stopped, TrainContext
 from assetforge.api.job import WeightsOutput
@@ -87,6 +88,11 @@ class LoraTrainer:
             done = self._restore(ready.context, loop, clock)
             _Run(ready, loop, clock, done).train()
             return self._finish(ready, loop, clock)
+        except TorchDynamoException as error:
+            raise JobError(
+                f"The blocks of the denoiser cannot be compiled here: {str(error).splitlines()[0]}",
+                hint="Set compile to false, or install what torch.compile needs: a C++ compiler, and Triton for a GPU.",
+            ) from error
         except (torch.OutOfMemoryError, RuntimeError) as error:
             return _require_no_memory(error)
         finally:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from transformers import T5EncoderModel
 
 from assetforge.api.context import Stopped
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import TRAINER
+from assetforge_diffusers.preparation import prepare
 from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, tiny_base, write_pictures
 
@@ -67,3 +69,29 @@ def test_a_family_trains_resumes_exports_and_continues(family: str, tmp_path: Pa
     further = context("further", warm_start="inputs/start.safetensors")
     shutil.copy(straight.outputs / "zork-v001.safetensors", further.workdir / "inputs" / "start.safetensors")
     assert LoraTrainer().train(further).metrics["export_difference"] == 0.0
+
+
+@pytest.mark.parametrize(("family", "frozen"), [("flux1", "text_encoder_2"), ("sd3", "text_encoder_3")])
+def test_encoders_that_are_never_adapted_are_asked_once_while_others_train(
+    family: str, frozen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = builder(family)(tmp_path / "base")
+    write_pictures(tmp_path / "first" / "inputs", 3)
+    params = LoraTrainerParams(steps=5, rank=2, batch_size=2, text_encoder=True, caption_dropout=0.3)
+    asked: list[int] = []
+    original = T5EncoderModel.forward
+
+    def counted(self: T5EncoderModel, *inputs: object, **more: object) -> object:
+        asked.append(1)
+        return original(self, *inputs, **more)
+
+    monkeypatch.setattr(T5EncoderModel, "forward", counted)
+    context = FolderContext(tmp_path / "first", base, params, family=family)
+    ready = prepare(context)
+    assert len(asked) == 4  # three captions, and none
+    assert frozen not in ready.family.base._loaded
+    result = LoraTrainer().train(context)
+    assert len(asked) == 4
+    assert result.metrics["export_difference"] == 0.0
+    weights = load_file(context.outputs / "zork-v001.safetensors")
+    assert any("lora_te" in name or "text_encoder" in name for name in weights)

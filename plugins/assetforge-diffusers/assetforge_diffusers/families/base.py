@@ -14,7 +14,7 @@ from assetforge_diffusers.samplers import make_sampler
 __all__ = ["Family", "LayerNames", "Tokens", "Told"]
 
 Tokens = Mapping[str, torch.Tensor]
-"""Token ids (and masks) of one caption by name, each (length,), int64; equal lengths for all captions of a base."""
+"""Token ids (and masks) of one caption by name, each (length,), int64; equal lengths for all captions of a base. Answers of frozen encoders may stand in their places."""
 
 Told = Mapping[str, torch.Tensor]
 """Outputs of the text encoders by name, first dimension the batch; what the denoiser is told. Shapes are equal for all captions of a base."""
@@ -39,6 +39,8 @@ class Family(ABC):
     adaptable_encoders: ClassVar[tuple[str, ...]] = ()
     """Text encoders that a LoRA may adapt and that other tools then read."""
     layers: ClassVar[LayerNames]
+    regions: ClassVar[tuple[str, ...]]
+    """Class names of the blocks that the denoiser repeats, each of which is compiled by itself."""
     true_guidance: ClassVar[bool] = True
     """Guidance above 1 asks the network twice, with and without the prompt; false where it is one of the network's inputs."""
 
@@ -156,6 +158,13 @@ class Family(ABC):
     @abstractmethod
     def encode_tokens(self, tokens: Tokens) -> Told:
         """What the denoiser is told, from token ids (batch, length) by name; differentiable for the adaptable encoders."""
+
+    def encode_frozen(self, tokens: Tokens) -> Tokens:
+        """The same with the answers of text encoders that are never adapted in place of what those read, so that a run which adapts others asks them once.
+
+        :meth:`encode_tokens` takes both forms.
+        """
+        return tokens
 
     # Learning
 

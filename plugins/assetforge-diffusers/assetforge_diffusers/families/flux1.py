@@ -54,6 +54,7 @@ class Flux1(Family):
     pipeline_class: ClassVar[str] = "FluxPipeline"
     encoder_names: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     adaptable_encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("FluxTransformerBlock", "FluxSingleTransformerBlock")
     layers: ClassVar[LayerNames] = {
         "attention": (
             *("to_q", "to_k", "to_v", "to_out.0"),
@@ -101,10 +102,18 @@ class Flux1(Family):
 
     def encode_tokens(self, tokens: Tokens) -> Told:
         """States of T5, (batch, 512 or 256, 4096), and CLIP's pooled one, (batch, 768). T5 is never trained, and sees its padding."""
-        clip, t5 = (self.base.load(name) for name in self.encoder_names)
+        clip = self.base.load("text_encoder")
+        hidden = self.encode_frozen(tokens)["states_2"]
+        return {"hidden": hidden, "pooled": clip(tokens["ids"].to(clip.device)).pooler_output}
+
+    def encode_frozen(self, tokens: Tokens) -> Tokens:
+        """With T5's states."""
+        if "states_2" in tokens:
+            return tokens
+        t5 = self.base.load("text_encoder_2")
         with torch.no_grad():
             hidden = t5(tokens["ids_2"].to(t5.device))[0]
-        return {"hidden": hidden, "pooled": clip(tokens["ids"].to(clip.device)).pooler_output}
+        return {"ids": tokens["ids"], "states_2": hidden}
 
     @cached_property
     def objective(self) -> Flow:

@@ -68,6 +68,7 @@ class Flux2(Family):
     name: ClassVar[str] = "flux2"
     pipeline_class: ClassVar[str] = "Flux2Pipeline"
     encoder_names: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("Flux2TransformerBlock", "Flux2SingleTransformerBlock")
     layers: ClassVar[LayerNames] = {
         "attention": (
             *("to_q", "to_k", "to_v", "to_out.0"),

@@ -36,6 +36,7 @@ class QwenImage(Family):
     name: ClassVar[str] = "qwen-image"
     pipeline_class: ClassVar[str] = "QwenImagePipeline"
     encoder_names: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("QwenImageTransformerBlock",)
     layers: ClassVar[LayerNames] = {
         "attention": (
             *("to_q", "to_k", "to_v", "to_out.0"),

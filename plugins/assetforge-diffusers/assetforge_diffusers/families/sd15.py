@@ -35,6 +35,7 @@ class StableDiffusion15(Family):
     denoiser_name: ClassVar[str] = "unet"
     encoder_names: ClassVar[tuple[str, ...]] = ("text_encoder",)
     adaptable_encoders: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("BasicTransformerBlock", "ResnetBlock2D")
     layers: ClassVar[LayerNames] = {**UNET_LAYERS, "text": CLIP_LAYERS}
 
     @property

@@ -34,6 +34,7 @@ class StableDiffusion3(Family):
     pipeline_class: ClassVar[str] = "StableDiffusion3Pipeline"
     encoder_names: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "text_encoder_3")
     adaptable_encoders: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
+    regions: ClassVar[tuple[str, ...]] = ("JointTransformerBlock", "SD3SingleTransformerBlock")
     layers: ClassVar[LayerNames] = {
         "attention": (
             *("to_q", "to_k", "to_v", "to_out.0"),
@@ -122,10 +123,16 @@ class StableDiffusion3(Family):
         if not self.base.has("text_encoder_3"):
             width = self.base.config(self.denoiser_name)["joint_attention_dim"]
             return like.new_zeros((like.shape[0], _T5_TOKENS, width))
+        return self.encode_frozen(tokens)["states_3"].to(like)
+
+    def encode_frozen(self, tokens: Tokens) -> Tokens:
+        """With T5's states, where there is one."""
+        if "states_3" in tokens or not self.base.has("text_encoder_3"):
+            return tokens
         encoder = self.base.load("text_encoder_3")
         with torch.no_grad():
             states: torch.Tensor = encoder(tokens["ids_3"].to(encoder.device))[0]
-        return states.to(like)
+        return {"ids": tokens["ids"], "ids_2": tokens["ids_2"], "states_3": states}
 
     @cached_property
     def objective(self) -> Flow:

@@ -35,6 +35,7 @@ class Wan(Family):
     name: ClassVar[str] = "wan"
     pipeline_class: ClassVar[str] = "WanPipeline"
     encoder_names: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("WanTransformerBlock",)
     layers: ClassVar[LayerNames] = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0"),
         "ff": ("ffn.net.0.proj", "ffn.net.2"),

@@ -38,6 +38,7 @@ class ZImage(Family):
     name: ClassVar[str] = "z-image"
     pipeline_class: ClassVar[str] = "ZImagePipeline"
     encoder_names: ClassVar[tuple[str, ...]] = ("text_encoder",)
+    regions: ClassVar[tuple[str, ...]] = ("ZImageTransformerBlock",)
     layers: ClassVar[LayerNames] = {
         "attention": ("to_q", "to_k", "to_v", "to_out.0"),
         "ff": ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3"),
