@@ -1,7 +1,7 @@
 """How fast a suite is rendered for several versions, beside scripts that load a pipeline and the LoRA for each version and call it cell by cell.
 
-The toybox base, 64 px, with guidance; 96 cells: prompts x seeds x strengths, a third of them at strength 0, as suites have them. Versions are LoRAs over the
-attention, feed-forward and convolution layers. Ours is the renderer: one loaded base, versions swapped. Beside it two scripts, each told prompts in words:
+The toybox base, 64 px, with guidance. What is rendered of a version is what `compare` renders: the cells of the shipped suite for characters, with as many seeds as
+bring them and their base controls to 96 pictures. Versions are LoRAs over the attention, feed-forward and convolution layers. Ours is the renderer: one loaded base, versions swapped. Beside it two scripts, each told prompts in words:
 the usual one, which leaves the LoRA beside the weights and sets its strength, and a careful one, which fuses it into the weights for each strength.
 Ours fuses too, so its pixels must be those of the careful script, all of them; from the usual one they may differ by one step of 255 where a sum was
 rounded otherwise, and how many do is told. All three run in turn for each version in one process, on one thread; seconds are the processor's, so that
@@ -29,6 +29,7 @@ from assetforge_diffusers.keys import Layer, to_kohya
 from assetforge_diffusers.loading import align_weights
 from assetforge_diffusers.params import RendererParams
 from assetforge_diffusers.renderer import DiffusersRenderer
+from assetforge_toybox.presets import SUITES
 from diffusers import StableDiffusionPipeline
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -36,6 +37,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from assetforge.api.job import BaseRef, Cell, LoraRef, RenderSettings
+from assetforge.domain.suite import SuiteDefinition, control_cells, expand
 from assetforge.testing.contexts import FolderContext
 
 CELLS = int(os.environ.get("BENCH_CELLS", "96"))
@@ -44,28 +46,28 @@ STEPS = int(os.environ.get("BENCH_STEPS", "16"))
 LIMIT, SWAP_LIMIT = 2.0, 0.05
 BASE = Path(assetforge_toybox.__file__).parent / "data" / "base"
 SIDE, CFG, RANK = 64, 4.0, 8
-STRENGTHS = (0.0, 0.7, 1.0)
-SUBJECTS = ("a red robot", "a blue mug", "a green cat", "a yellow house")
-PLACES = (
-    "at the beach on the left, flat poster",
-    "in the forest in the middle, comic drawing",
-    "in a room on the right",
-)
+SUITE = "character-toybox"
 
 Pictures = dict[int, Any]
 
 
 def plan() -> list[Cell]:
-    """The cells of the suite, strength by strength, a third at strength 0."""
-    prompts = [f"{subject} {place}" for subject in SUBJECTS for place in PLACES]
-    each = max(1, CELLS // len(STRENGTHS))
-    asked = [
-        (strength, prompts[at % len(prompts)], 11 + at // len(prompts)) for strength in STRENGTHS for at in range(each)
-    ]
-    return [
-        Cell(index=index, block="core", prompt=prompt, negative="", seed=seed, strength=strength)
-        for index, (strength, prompt, seed) in enumerate(asked)
-    ]
+    """The cells of the suite and their base controls, strength by strength, which is the order that suits every script best."""
+    suite = SuiteDefinition.from_spec(next(spec for spec in SUITES if spec.name == SUITE))
+    more = 0
+    while True:
+        blocks = [
+            block.model_copy(update={"seeds": (*block.seeds, *range(1000, 1000 + more))}) for block in suite.blocks
+        ]
+        cells = expand(suite.model_copy(update={"blocks": tuple(blocks)}), trigger="mrvale", class_word="robot")
+        asked = [*cells, *control_cells(cells)]
+        if len(asked) >= CELLS:
+            break
+        more += 1
+    # what is beyond the wanted number is left out evenly, so that the shares of the suite stay
+    kept = [asked[at * len(asked) // CELLS] for at in range(CELLS)]
+    ordered = sorted(kept, key=lambda cell: cell.strength)
+    return [cell.model_copy(update={"index": index}) for index, cell in enumerate(ordered)]
 
 
 def make_versions(folder: Path) -> list[LoraRef]:
@@ -149,12 +151,14 @@ def careful(file: Path, cells: Sequence[Cell]) -> Pictures:
 def ours(renderer: DiffusersRenderer, version: LoraRef, cells: Sequence[Cell], swaps: list[float]) -> Pictures:
     """The renderer, as a job uses it: stretches of equal strength."""
     pictures: Pictures = {}
+    first = True
     for strength in dict.fromkeys(cell.strength for cell in cells):
         chosen = [cell for cell in cells if cell.strength == strength]
         start = time.process_time()
         renderer.use([(version, strength)] if strength else [])
-        if strength == STRENGTHS[1]:
+        if strength and first:
             swaps.append(time.process_time() - start)  # the file is read here
+            first = False
         pictures |= zip((cell.index for cell in chosen), renderer.render(chosen), strict=True)
     return pictures
 
@@ -215,7 +219,8 @@ def measure(folder: Path) -> dict[str, Any]:
         "pixels_differing_from_fusing_script": 0,
         "values_differing_by_one_from_usual_script": differing,
         "of_values": len(cells) * VERSIONS * SIDE * SIDE * 3,
-        "cells": len(cells),
+        "pictures_of_a_version": len(cells),
+        "of_them_at_strength_0": sum(cell.strength == 0 for cell in cells),
         "versions": VERSIONS,
         "batch": record["batch"],
         "seconds": {name: round(seconds, 1) for name, seconds in spent.items()},
