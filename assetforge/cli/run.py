@@ -8,6 +8,7 @@ from assetforge.cli.output import emit, facts, plain, table
 from assetforge.cli.session import opened_project
 from assetforge.errors import NotFoundError
 from assetforge.jobs.control import cancel_job, follow_log, retry_job
+from assetforge.services.registration import kept_weights, register_kept
 from assetforge.services.runs import RunInfo, get_run, list_runs
 
 __all__ = ["app"]
@@ -97,6 +98,36 @@ def logs(number: int, *, follow: Annotated[bool, Parameter(name=["--follow", "-f
         run = get_run(project, number)
         for line in follow_log(project, _job(run), follow=follow):
             plain(line)
+
+
+@app.command
+def weights(number: int) -> None:
+    """List the weights that a run has: the last ones, and those that keep_every kept on the way.
+
+    Args:
+        number: Number of the run.
+    """
+    with opened_project() as project:
+        kept = kept_weights(project, number)
+    rows = [(one.step, "the last" if one.final else "kept", one.version, f"{one.size / 2**20:.1f} MiB") for one in kept]
+    emit(
+        "run-weights",
+        {"run": number, "weights": kept},
+        lambda: table(("step", "kind", "version", "size"), rows, empty="No weights."),
+    )
+
+
+@app.command
+def register(number: int, *, step: int) -> None:
+    """Make a version of weights that a run kept on the way; it is a candidate like any other.
+
+    Args:
+        number: Number of the run.
+        step: After how many steps they were kept.
+    """
+    with opened_project() as project:
+        version = register_kept(project, number, step)
+    emit("run-register", {"run": number, "step": step, "version": version}, lambda: plain(f"That is {version}."))
 
 
 @app.command

@@ -1,13 +1,12 @@
 """Training: a dataset version and a recipe become a run, and its result becomes a version."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
 from assetforge.api.events import RunFinished, VersionCreated
 from assetforge.api.job import (
@@ -18,7 +17,6 @@ from assetforge.api.job import (
     Result,
     TrainingDataset,
     TrainPayload,
-    WeightsOutput,
 )
 from assetforge.api.params import influential
 from assetforge.db.models import Asset, BaseModelRecord, DatasetItemRow, DatasetVersion, Image, Reference, Run, Version
@@ -39,9 +37,9 @@ from assetforge.services.base_models import base_ref, record_base, recorded_base
 from assetforge.services.datasets import DatasetInfo, get_dataset
 from assetforge.services.projects import Project
 from assetforge.services.recipes import Recipe, resolve_recipe
-from assetforge.services.results import store_output, verify_outputs
+from assetforge.services.registration import register_weights
+from assetforge.services.results import verify_outputs
 from assetforge.store.model_digest import HashProgress
-from assetforge.store.weights import read_tensor_table, stamp
 
 __all__ = ["TrainingRequest", "close_job", "plan_job", "register_result", "request_training"]
 
@@ -228,16 +226,13 @@ def register_result(project: Project, job_id: int, result: Result, workdir: Path
     with project.read() as session:
         _job, run = _job_and_run(session, job_id)
         asset = session.get_one(Asset, run.asset_id)
-        base = session.get_one(BaseModelRecord, run.base_model_id)
     final = [weights for weights in result.weights if weights.final]
     if not final:
         raise JobError(
             f"Run {run.id} says it is done, and it made no final weights.",
             hint="The trainer is at fault; see `assetforge run logs`.",
         )
-    created = [
-        address for weights in final if (address := _register_weights(project, run, asset, base, weights, workdir))
-    ]
+    created = [address for weights in final if (address := register_weights(project, run, weights, workdir))]
     with project.write() as session:
         row = session.get_one(Run, run.id)
         row.metrics, row.engine = dict(result.metrics), dict(result.engine)
@@ -274,55 +269,6 @@ def close_job(project: Project, job_id: int, state: str, error: str) -> None:
             error=error,
         ),
     )
-
-
-def _register_weights(
-    project: Project, run: Run, asset: Asset, base: BaseModelRecord, weights: WeightsOutput, workdir: Path
-) -> str:
-    """Store one LoRA under the next number; returns its address, or an empty string when it is registered already."""
-    read_tensor_table(workdir / weights.kohya)
-    while True:
-        with project.read() as session:
-            if (
-                session.exec(select(Version.id).where(Version.run_id == run.id, Version.step == weights.step)).first()
-                is not None
-            ):
-                return ""
-            number = _next_number(session, asset)
-            parent = session.exec(
-                select(Version).where(Version.asset_id == asset.id).order_by(col(Version.number).desc())
-            ).first()
-        address = version_address(asset.name, number)
-        stamped = {"ss_output_name": f"{asset.name}-v{number:03d}", "assetforge.version": address}
-        if parent is not None:
-            stamped["assetforge.parent"] = version_address(asset.name, parent.number)
-        main = _stamped_blob(project, workdir / weights.kohya, stamped)
-        other = _stamped_blob(project, workdir / weights.diffusers, stamped) if weights.diffusers else ""
-        with project.write() as session:
-            if _next_number(session, asset) != number:
-                continue
-            session.add(
-                Version(
-                    asset_id=_id(asset.id),
-                    number=number,
-                    run_id=run.id,
-                    parent_id=parent.id if parent else None,
-                    family=base.family,
-                    weights=main,
-                    diffusers=other,
-                    tensor_hash=weights.tensor_hash,
-                    step=weights.step,
-                )
-            )
-            activity.record(session, "supervisor", "created", address, run=run.id)
-        return address
-
-
-def _stamped_blob(project: Project, source: Path, metadata: Mapping[str, str]) -> str:
-    with tempfile.TemporaryDirectory(dir=project.paths.private, prefix=".tmp-") as folder:
-        target = Path(folder) / source.name
-        stamp(source, target, metadata)
-        return store_output(project, target)
 
 
 def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int) -> str:
@@ -415,10 +361,6 @@ def _training_items(session: Session, version: DatasetVersion, asset: Asset) -> 
 
 def _suffix(image_format: str) -> str:
     return "." + image_format.lower()
-
-
-def _next_number(session: Session, asset: Asset) -> int:
-    return (session.exec(select(func.max(Version.number)).where(Version.asset_id == asset.id)).one() or 0) + 1
 
 
 def _job_and_run(session: Session, job_id: int) -> tuple[Job, Run]:

@@ -18,6 +18,7 @@ from assetforge.services.assets import add_asset
 from assetforge.services.datasets import freeze
 from assetforge.services.ingest import add_references
 from assetforge.services.recipes import parse_overrides
+from assetforge.services.registration import kept_weights, register_kept
 from assetforge.services.runs import get_run, list_runs
 from assetforge.services.training import request_training
 from assetforge.store.weights import read_metadata, tensor_hash
@@ -187,3 +188,62 @@ def test_overrides_are_json_where_they_can_be():
     }
     with pytest.raises(UsageError, match="NAME=VALUE"):
         parse_overrides(["rank"])
+
+
+def finished_run(film, steps=(100, 200, 300)):
+    """A run that ended and kept weights on the way, as its folder has it."""
+    request = request_training(film, "coat", overrides={"steps": 300})
+    workdir = film.paths.job(request.job)
+    outputs, weights = [], []
+    for step in steps:
+        path = workdir / "outputs" / f"coat-{step}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"up": np.full((4, 2), step, np.float32)}, path)
+        data = path.read_bytes()
+        name = f"outputs/{path.name}"
+        outputs.append(OutputFile(path=name, sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
+        weights.append(WeightsOutput(step=step, kohya=name, tensor_hash=tensor_hash(path), final=step == steps[-1]))
+    result = Result(job=request.job, attempt=1, outputs=tuple(outputs), weights=tuple(weights))
+    (workdir / "result.json").write_text(result.model_dump_json(by_alias=True))
+    return request, result, workdir
+
+
+def test_weights_that_a_run_kept_become_candidates_when_asked_for(film):
+    request, result, workdir = finished_run(film)
+    with pytest.raises(JobError, match="is queued"):
+        register_kept(film, request.run, 100)
+    training.register_result(film, request.job, result, workdir)
+    assert [(one.step, one.final, one.version) for one in kept_weights(film, request.run)] == [
+        (100, False, ""),
+        (200, False, ""),
+        (300, True, "coat/v1"),
+    ]
+    assert register_kept(film, request.run, 100) == "coat/v2"
+    assert register_kept(film, request.run, 100) == "coat/v2"
+    assert register_kept(film, request.run, 300) == "coat/v1"
+    with film.read() as session:
+        version = session.exec(select(Version).where(Version.number == 2)).one()
+    assert (version.stage, version.step, version.run_id) == ("candidate", 100, request.run)
+    assert read_metadata(film.blobs.path(version.weights))["assetforge.version"] == "coat/v2"
+    assert get_run(film, request.run).versions == ("coat/v1", "coat/v2")
+    again = request_training(film, "coat", overrides={"steps": 300})
+    assert again.reused == "coat/v1"
+    with pytest.raises(NotFoundError, match="kept no weights at step 150"):
+        register_kept(film, request.run, 150)
+    with pytest.raises(NotFoundError, match="There is no run 99"):
+        kept_weights(film, 99)
+
+
+def test_kept_weights_that_changed_or_went_are_refused(film):
+    request, result, workdir = finished_run(film)
+    training.register_result(film, request.job, result, workdir)
+    (workdir / "outputs" / "coat-200.safetensors").write_bytes(b"other")
+    with pytest.raises(JobError, match="changed after job"):
+        register_kept(film, request.run, 200)
+    (workdir / "outputs" / "coat-100.safetensors").unlink()
+    with pytest.raises(NotFoundError, match="cleaned up"):
+        register_kept(film, request.run, 100)
+    assert [one.step for one in kept_weights(film, request.run)] == [200, 300]
+    (workdir / "result.json").unlink()
+    with pytest.raises(NotFoundError, match="cleaned up"):
+        kept_weights(film, request.run)
