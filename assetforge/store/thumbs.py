@@ -32,17 +32,17 @@ class ThumbStore:
             StorageError: The disk is full or the folder cannot be written.
         """
         target = self.path(sha256)
+        folder = target.parent
         try:
             try:
-                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self.root)
+                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
             except FileNotFoundError:
-                self.root.mkdir(parents=True, exist_ok=True)
-                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=self.root)
+                folder.mkdir(parents=True, exist_ok=True)
+                descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
                 # No fsync: a thumbnail that a power cut took is made again.
-                target.parent.mkdir(exist_ok=True)
                 Path(temporary).replace(target)
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
