@@ -29,11 +29,14 @@ FAMILIES = {"sd15": "train_text_to_image_lora.py", "sdxl": "train_text_to_image_
 WORLD = Path(__file__).parents[2] / "plugins" / "assetforge-diffusers" / "tests"
 
 PEER = """
-import runpy, sys, torch
-library = torch.library.Library("torchvision", "DEF")
-for operator in ("nms(Tensor a) -> Tensor", "qnms(Tensor a) -> Tensor"):
-    library.define(operator)
-torch.set_num_threads(1)
+import atexit, runpy, sys, torch
+if torch.cuda.is_available():
+    atexit.register(lambda: print("PEAK", torch.cuda.max_memory_allocated()))
+else:
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms(Tensor a) -> Tensor", "qnms(Tensor a) -> Tensor"):
+        library.define(operator)
+    torch.set_num_threads(1)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -108,7 +111,7 @@ def make_base(family: str, folder: Path) -> None:
     StableDiffusionXLPipeline(**parts).save_pretrained(folder)
 
 
-def make_pictures(folder: Path) -> None:
+def make_pictures(folder: Path, side: int = SIDE) -> None:
     """Textured pictures with captions, as both sides read them."""
     import numpy as np
     from PIL import Image
@@ -117,7 +120,7 @@ def make_pictures(folder: Path) -> None:
     lines = []
     for index in range(PICTURES):
         small = np.random.default_rng(index).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(small).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / f"{index:02d}.png")
+        Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{index:02d}.png")
         lines.append(json.dumps({"file_name": f"{index:02d}.png", "text": f"zork robot, picture {index}"}))
     (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -161,31 +164,44 @@ def ours(family: str, base: Path, work: Path) -> dict[str, float]:
 
 
 def peer(family: str, base: Path, pictures: Path, out: Path) -> float:
-    """Seconds per step of diffusers' script, from what its bar says."""
+    """Seconds per step of diffusers' script on one core."""
     script = Path(os.environ["PEER_SCRIPTS"]) / FAMILIES[family]
+    settings = {"resolution": SIDE, "train_batch_size": BATCH, "rank": RANK, "mixed_precision": "no"}
+    environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return run_script(script, base, pictures, out, STEPS, FIRST, settings, environment)[0]
+
+
+def run_script(
+    script: Path,
+    base: Path,
+    pictures: Path,
+    out: Path,
+    steps: int,
+    first: int,
+    settings: dict[str, Any],
+    environment: dict[str, str] | None = None,
+) -> tuple[float, int]:
+    """Seconds per step after the ``first`` ones, from what the script's bar says, and its peak of memory on a GPU in bytes."""
     settings = {
         "pretrained_model_name_or_path": base,
         "train_data_dir": pictures,
         "output_dir": out,
         "cache_dir": out / "cache",
-        "resolution": SIDE,
-        "train_batch_size": BATCH,
-        "max_train_steps": STEPS,
-        "rank": RANK,
+        "max_train_steps": steps,
         "lr_scheduler": "constant",
         "lr_warmup_steps": 0,
         "checkpointing_steps": 10_000,
         "seed": 0,
-        "mixed_precision": "no",
+        **settings,
     }
     words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
         [os.environ["PEER_PYTHON"], "-c", PEER, str(script), *words],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})},
     )
+    assert process.stdout is not None
     assert process.stderr is not None
     stamps, text, tail = dict[int, float](), "", ""
     while chunk := os.read(process.stderr.fileno(), 65536).decode(errors="replace"):
@@ -196,10 +212,13 @@ def peer(family: str, base: Path, pictures: Path, out: Path) -> float:
             done = line.partition("| ")[2].partition("/")[0].strip() if line.startswith("Steps:") else ""
             if done.isdigit():
                 stamps.setdefault(int(done), now)
-    if process.wait() != 0 or STEPS not in stamps:
+    said = process.stdout.read().decode(errors="replace")
+    process.wait()
+    if steps not in stamps:  # what it does after its last step, which is to load the base again, may fail
         raise SystemExit(f"{script} failed:\n{tail}")
-    first = min(step for step in stamps if step >= FIRST)
-    return (stamps[STEPS] - stamps[first]) / (STEPS - first)
+    begun = min(step for step in stamps if step >= first)
+    peak = next((int(line.split()[1]) for line in said.splitlines() if line.startswith("PEAK ")), 0)
+    return (stamps[steps] - stamps[begun]) / (steps - begun), peak
 
 
 def measure(family: str, root: Path) -> dict[str, Any]:

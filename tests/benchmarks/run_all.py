@@ -24,7 +24,7 @@ def main() -> int:
             print(f"{script.stem}: no figure (exit {result.returncode})\n{result.stderr[-2000:]}")
         for line in lines:
             figures = json.loads(line)
-            missed += not figures["ok"]
+            missed += not figures.get("ok", True)
             print(json.dumps(figures))
     return 1 if missed else 0
 
