@@ -20,6 +20,7 @@ _WITHOUT_EFFECT = {
     "validation_every",
     "keep_every",
     "gradient_checkpointing",
+    "cuda_graphs",
     "offload",
     "fit_memory",
     "memory_limit",

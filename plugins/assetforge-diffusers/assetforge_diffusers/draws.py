@@ -4,7 +4,7 @@ Draws are made on the CPU, so that every device sees the same ones.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +39,13 @@ class Draws:
     time: torch.Tensor
     offset: torch.Tensor
 
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Draws":
+        """Every tensor changed."""
+        return Draws(change(self.noise), change(self.encoding), change(self.time), change(self.offset))
+
     def to(self, device: torch.device) -> "Draws":
         """The same on ``device``."""
-        if device.type == "cpu":
-            return self
-        return Draws(
-            *(tensor.to(device, non_blocking=True) for tensor in (self.noise, self.encoding, self.time, self.offset))
-        )
+        return self if device.type == "cpu" else self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def draw(source: torch.Generator, shape: Sequence[int], *, pinned: bool = False) -> Draws:

@@ -16,7 +16,7 @@ from assetforge_diffusers.families.base import Family, Told
 from assetforge_diffusers.loading import align_weights, read_tensors
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.metadata import hashes_of
-from assetforge_diffusers.networks import adapter_layers
+from assetforge_diffusers.networks import adapter_layers, follow_inputs
 
 __all__ = ["Exports", "verify_exports", "write_exports"]
 
@@ -143,6 +143,7 @@ def _activate(module: Any, adapter: str) -> None:
         if f".{adapter}." in name or name.endswith(f".{adapter}"):
             parameter.data = parameter.data.float()
             parameter.requires_grad_(requires_grad=adapter == ADAPTER)
+    follow_inputs(module, adapter)
     align_weights(module)
 
 
@@ -163,7 +164,7 @@ def _answers(loop: TrainingLoop) -> dict[str, torch.Tensor]:
         outputs |= {f"{name} {row}": tensor.float().cpu() for name, tensor in told.items()}
         noise = torch.randn(shape, generator=generator(0, "probe", row)).to(device)
         for time in _PROBE_TIMES:
-            with loop.machine.accelerator.autocast():
+            with loop.machine.computing(loop.params.network):
                 answer = family.predict(noise, family.time_at(time, device), told, geometry)
             outputs[f"{row} at {time}"] = answer.float().cpu()
     return outputs

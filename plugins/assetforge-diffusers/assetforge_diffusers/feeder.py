@@ -19,6 +19,21 @@ class Feed:
     batch: Batch
     draws: Draws
 
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Feed":
+        """Every tensor changed."""
+        return Feed(self.batch.map(change), self.draws.map(change))
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All of them, in one order."""
+        found: list[torch.Tensor] = []
+
+        def see(tensor: torch.Tensor) -> torch.Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.map(see)
+        return found
+
 
 class Feeder:
     """Gives batches by number; on a GPU the next one is made by a thread, in pinned memory, ahead of time.

@@ -16,6 +16,7 @@ from assetforge_diffusers.adapters import add_adapters, trainable
 from assetforge_diffusers.draws import Draws, Pick, Shuffle, draw, generator, key
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.feeder import Feed, Feeder
+from assetforge_diffusers.graphs import CudaRecorder, StepGraphs
 from assetforge_diffusers.machine import Machine
 from assetforge_diffusers.material import Batch, Material
 from assetforge_diffusers.networks import checkpoint_gradients
@@ -87,6 +88,7 @@ class TrainingLoop:
             times=params.noise_levels,
         )
         self._feeder = Feeder(self._feed, machine.device)
+        self._graphs = self._recording()
         self._window = 1 if machine.device.type == "cpu" else _GPU_WINDOW
         self._figures = torch.zeros((self._window, 2), device=machine.device)
         self._filled: list[int] = []
@@ -118,17 +120,34 @@ class TrainingLoop:
             fed = self._feeder.take(batch)
             if params.dropout:
                 torch.manual_seed(key(self.seed, "dropout", batch))
-            with accelerator.autocast():
-                loss = self._loss(fed.batch, fed.draws)
-            accelerator.backward(loss / params.accumulate if params.accumulate > 1 else loss)
-            losses.append(loss.detach())
+            losses.append(self._learn(fed) if self._graphs is None else self._graphs(fed))
         norm = accelerator.clip_grad_norm_(self._clipped, params.max_grad_norm or float("inf"))
         set_learning_rates(self.optimizer, learning_rate_factor(params.lr_scheduler, index, self.total, params.warmup))
         self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad(set_to_none=self._graphs is None)
         if self.ema is not None:
             self.ema.update()
         self._keep(index, losses[0] if len(losses) == 1 else torch.stack(losses).mean(), norm)
+
+    def _learn(self, fed: Feed) -> torch.Tensor:
+        """Add a batch's gradients; its loss."""
+        with self.machine.computing(self.params.network):
+            loss = self._loss(fed.batch, fed.draws)
+        self.machine.accelerator.backward(loss / self.params.accumulate if self.params.accumulate > 1 else loss)
+        return loss.detach()
+
+    def _recording(self) -> StepGraphs | None:
+        """Where steps can be recorded: on CUDA, when they neither draw random numbers nor wait for weights from main memory."""
+        params, machine = self.params, self.machine
+        steady = not params.dropout and not params.offload and machine.accelerator.scaler is None
+        if machine.device.type != "cuda" or not params.cuda_graphs or not steady:
+            return None
+        return StepGraphs(self._learn, self._clipped, CudaRecorder(machine.device))
+
+    @property
+    def trouble(self) -> str:
+        """Why steps are launched kernel by kernel though they were to be recorded; empty when they are not."""
+        return self._graphs.trouble if self._graphs else ""
 
     def _loss(self, batch: Batch, draws: Draws) -> torch.Tensor:
         per_picture = self._losses(batch, draws, self._settings)
@@ -192,7 +211,7 @@ class TrainingLoop:
             batch = material.batch([Pick(entry, flipped=False, variant=0)] * count).map(
                 lambda tensor: tensor.to(device)
             )
-            with self.machine.accelerator.autocast():
+            with self.machine.computing(self.params.network):
                 losses.append(self._losses(batch, draws, _PLAIN).mean())
         for module in self.modules.values():
             module.train()
@@ -238,5 +257,7 @@ def _adapted(family: Family, params: LoraTrainerParams, seed: int, device: torch
         if params.gradient_checkpointing:
             checkpoint_gradients(module, on=True)
     if params.compile:
+        if device.type == "cuda":  # what tensor cores convolve; uncompiled normalisation would copy to and fro
+            family.denoiser.to(memory_format=torch.channels_last)
         compile_regions(family.denoiser, family.regions, sizes)
     return modules

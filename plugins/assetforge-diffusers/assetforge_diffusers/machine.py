@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from assetforge.errors import UsageError
-from assetforge_diffusers.params import Precision
+from assetforge_diffusers.params import Network, Precision
 
 __all__ = ["Machine", "engine_record", "memory_mb", "take_machine"]
 
@@ -41,6 +42,13 @@ class Machine:
     def dtype(self) -> torch.dtype:
         """Number format of frozen weights."""
         return _DTYPES[self.precision]
+
+    def computing(self, network: Network) -> AbstractContextManager[Any]:
+        """What steps run under: adapters of this kind are kept in fp32, and all but LoRA's need autocast to meet a base in half precision.
+
+        Autocast has a price: every normalisation answers in fp32, which is written, kept and read again at twice the size.
+        """
+        return nullcontext() if network == "lora" else self.accelerator.autocast()
 
 
 def take_machine(device: str, threads: int, precision: Precision, *, training: bool) -> Machine:

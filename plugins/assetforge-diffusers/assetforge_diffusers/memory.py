@@ -39,7 +39,7 @@ from assetforge_diffusers.quantize import StoredConv2d, StoredLinear, offload_ba
 
 __all__ = ["Estimate", "Estimator", "gib", "memory_limit"]
 
-_VERSION = 1
+_VERSION = 2
 _CUDA_GRAIN = 512
 _CUDA_SHARE = 0.95
 """What of a GPU's memory can be used before its allocator has no piece left that is long enough."""
@@ -49,6 +49,7 @@ _SHAPELESS = {
     "ema": 0.0,
     "learning_rate": 1e-4,
     "compile": False,
+    "cuda_graphs": False,
     "fit_memory": "ask",
     "memory_limit": 0.0,
     "steps": 0,
@@ -239,14 +240,16 @@ class Estimator:
                 self._prepare(modules, params)
                 family = type(self._family)(_Staged(self._family.base, modules))  # type: ignore[arg-type]
                 counter = _Counter(modules.values(), grain)
-                return self._count(family, modules, counter, params.batch_size, params.accumulate)
+                return self._count(family, modules, counter, params)
 
-    def _count(self, family: Family, modules: Mapping[str, Any], counter: "_Counter", size: int, times: int) -> _Pass:
-        for _ in range(times):
+    def _count(
+        self, family: Family, modules: Mapping[str, Any], counter: "_Counter", params: LoraTrainerParams
+    ) -> _Pass:
+        for _ in range(params.accumulate):
             counter.forget_kept()
-            with counter, self._machine.accelerator.autocast():
+            with counter, self._machine.computing(params.network):
                 with torch.autograd.graph.saved_tensors_hooks(counter.keep, lambda tensor: tensor):
-                    loss = _loss(family, self._batch, size, self._machine.device)
+                    loss = _loss(family, self._batch, params.batch_size, self._machine.device)
                 saved = counter.kept
                 loss.backward()
             del loss

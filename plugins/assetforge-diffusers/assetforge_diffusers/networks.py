@@ -1,21 +1,23 @@
 """The trainable networks over a frozen base: LoRA, DoRA, LoHa and LoKr through peft, added so that they change nothing at first, and read and set exactly.
 
-What peft leaves to its callers is done here: adapters stay in fp32 over a base in half precision, their inputs are kept once and not in a copy per layer,
-DoRA's lengths are measured in the precision they are used in, LoHa and LoKr take no chances (peft asks a random number in every training step whether a layer is left out, even when none shall be), and LoKr
+What peft leaves to its callers is done here: adapters stay in fp32 over a base in half precision, their inputs are kept once and not in a copy per layer, LoRA
+computes in the precision of its input as a pipeline in half precision does (no autocast, which would have every normalisation answer in fp32), DoRA's lengths are measured in the precision they are used in, LoHa and LoKr take no chances (peft asks a random number in every training step whether a layer is left out, even when none shall be), and LoKr
 layers without any low-rank factor are not scaled, as other tools read them.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig
 from peft.tuners.loha import layer as loha
 from peft.tuners.lokr import layer as lokr
 from peft.tuners.lora import dora
 from peft.tuners.lora import layer as lora
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch.utils.checkpoint import checkpoint
 
 from assetforge.errors import UsageError
 from assetforge_diffusers.keys.layer import Layer
@@ -27,12 +29,14 @@ __all__ = [
     "adapter_layers",
     "checkpoint_gradients",
     "denoiser_config",
+    "follow_inputs",
     "load_layers",
     "text_config",
 ]
 
 ADAPTER = "default"
 _MAGNITUDE = "lora_magnitude_vector"
+_HALVES = (torch.bfloat16, torch.float16)
 _SCALED = ("lora_B.weight", "hada_w1_a", "lokr_w1", "lokr_w1_a")
 """Tensors that the change of a weight is proportional to, one in every kind of layer."""
 
@@ -45,8 +49,16 @@ class _Steady:
     training = property(lambda self: False, lambda self, mode: None)  # noqa: ARG005 - nn.Module assigns it
 
 
+class _Following:
+    """A layer that takes its input as it is, for factors that follow it: peft makes an fp32 copy of it first, and each layer then keeps a copy of its own for the backward pass."""
+
+    def _cast_input_dtype(self, x: Any, dtype: torch.dtype) -> Any:
+        del dtype
+        return x
+
+
 class _Autocast:
-    """A layer that leaves its input to autocast: peft makes an fp32 copy of it first, and each layer then keeps a copy of its own for the backward pass."""
+    """A layer that leaves its input to autocast, for the same reason; without autocast as peft has it."""
 
     def _cast_input_dtype(self, x: Any, dtype: torch.dtype) -> Any:
         if x is not None and torch.is_autocast_enabled(x.device.type):
@@ -54,10 +66,36 @@ class _Autocast:
         return super()._cast_input_dtype(x, dtype)  # type: ignore[misc]
 
 
-class _LoraLinear(_Autocast, lora.Linear): ...
+class _FactorLinear(torch.nn.Linear):
+    """A factor of a LoRA that is kept in fp32 and used in the precision of its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight.to(x.dtype), self.bias)
 
 
-class _LoraConv2d(_Autocast, lora.Conv2d): ...
+class _FactorConv2d(torch.nn.Conv2d):
+    """The same for a convolution."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._conv_forward(x, self.weight.to(x.dtype), self.bias)
+
+
+class _LoraLinear(_Following, lora.Linear):
+    """In half precision the change is added within the product that makes it: large activations are then read and written twice less, forward and backward."""
+
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        worn = [name for name in self.active_adapters if name in self.lora_A]
+        plain = len(worn) == 1 and not self.merged and not self.disable_adapters and not args and not kwargs
+        if x.dtype not in _HALVES or not plain or not isinstance(self.lora_dropout[worn[0]], torch.nn.Identity):
+            answer: torch.Tensor = super().forward(x, *args, **kwargs)
+            return answer
+        inner = self.lora_A[worn[0]](x)
+        factor = (self.lora_B[worn[0]].weight * self.scaling[worn[0]]).to(x.dtype)
+        answer = self.base_layer(x)
+        return torch.addmm(answer.flatten(0, -2), inner.flatten(0, -2), factor.t()).view_as(answer)
+
+
+class _LoraConv2d(_Following, lora.Conv2d): ...
 
 
 class _LoHaLinear(_Steady, _Autocast, loha.Linear): ...
@@ -91,6 +129,7 @@ _REPLACED: dict[type, type] = {
     lokr.Linear: _LoKrLinear,
     lokr.Conv2d: _LoKrConv2d,
 }
+_FACTORS: dict[type, type] = {torch.nn.Linear: _FactorLinear, torch.nn.Conv2d: _FactorConv2d}
 
 
 def denoiser_config(layers: Mapping[str, tuple[str, ...]], params: LoraTrainerParams) -> PeftConfig:
@@ -156,6 +195,7 @@ def adapt(module: Any, config: PeftConfig) -> None:
     for _, layer in _adapted(module):
         if ADAPTER not in getattr(layer, _MAGNITUDE, ()):
             layer.__class__ = _REPLACED.get(type(layer), type(layer))
+            _follow_inputs(layer, ADAPTER)
             if ADAPTER in getattr(layer, "lokr_w1", ()) and ADAPTER in layer.lokr_w2:
                 layer.alpha[ADAPTER], layer.scaling[ADAPTER] = float(layer.r[ADAPTER]), 1.0
         else:  # which needs its input in fp32, to measure lengths in
@@ -169,11 +209,24 @@ def adapt(module: Any, config: PeftConfig) -> None:
             )
 
 
+def follow_inputs(module: torch.nn.Module, adapter: str) -> None:
+    """Have another LoRA that was loaded beside the trained one compute as that one does."""
+    for _, layer in _adapted(module):
+        if isinstance(layer, _Following):
+            _follow_inputs(layer, adapter)
+
+
+def _follow_inputs(layer: Any, adapter: str) -> None:
+    for factors in (getattr(layer, "lora_A", {}), getattr(layer, "lora_B", {})):
+        if adapter in factors:
+            factors[adapter].__class__ = _FACTORS.get(type(factors[adapter]), type(factors[adapter]))
+
+
 def checkpoint_gradients(module: Any, *, on: bool) -> None:
     """Have a network of diffusers or transformers compute its activations twice instead of keeping them, or stop that."""
     if hasattr(module, "enable_gradient_checkpointing"):
         if on:
-            module.enable_gradient_checkpointing()
+            module.enable_gradient_checkpointing(_computed_twice(module))
         else:
             module.disable_gradient_checkpointing()
     elif on:
@@ -181,6 +234,16 @@ def checkpoint_gradients(module: Any, *, on: bool) -> None:
         module.enable_input_require_grads()
     else:
         module.activation_checkpointing_disable()
+
+
+def _computed_twice(module: torch.nn.Module) -> Callable[..., Any]:
+    """As diffusers has it, but the state of random numbers is put back only where some are drawn: a CUDA graph cannot, and each block would take its time for it."""
+    random = any(isinstance(layer, torch.nn.Dropout) and layer.p > 0 for layer in module.modules())
+
+    def checkpointed(block: Any, *inputs: Any) -> Any:
+        return checkpoint(block.__call__, *inputs, use_reentrant=False, preserve_rng_state=random)
+
+    return checkpointed
 
 
 def _adapted(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:

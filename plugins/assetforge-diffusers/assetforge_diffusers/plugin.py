@@ -21,7 +21,7 @@ TRAINER = TrainerSpec(
     params=LoraTrainerParams,
     families=FAMILIES,
     resumable=True,
-    version="2",
+    version="3",
 )
 
 RENDERER = RendererSpec(

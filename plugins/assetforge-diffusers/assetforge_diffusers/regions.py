@@ -7,8 +7,8 @@ import torch
 __all__ = ["compile_regions"]
 
 _BACKEND = "inductor"
-_KINDS_OF_BLOCK = 8
-"""How many widths and settings one class of block has in a network, at most."""
+_PASSES = 3
+"""With gradients; without, when activations are computed twice; and what is validated, without and in batches of another size."""
 
 
 def compile_regions(network: torch.nn.Module, kinds: Collection[str], sizes: int) -> int:
@@ -24,13 +24,13 @@ def compile_regions(network: torch.nn.Module, kinds: Collection[str], sizes: int
     Returns:
         How many blocks there are.
     """
-    wanted = _KINDS_OF_BLOCK * max(1, sizes)
+    blocks = [module for module in network.modules() if type(module).__name__ in kinds]
+    wanted = len(blocks) * _PASSES * max(1, sizes)  # if no two blocks of a class were alike
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, wanted)  # noqa: SLF001 - the public name of torch.compile's settings
     torch._dynamo.config.accumulated_recompile_limit = max(  # noqa: SLF001
         torch._dynamo.config.accumulated_recompile_limit,  # noqa: SLF001
-        wanted * 8,
+        wanted,
     )
-    blocks = [module for module in network.modules() if type(module).__name__ in kinds]
     for block in blocks:
         block.compile(backend=_BACKEND, dynamic=False)
     return len(blocks)

@@ -149,6 +149,7 @@ class _Run:
         self._committed = done if ready.context.latest_checkpoint() else -1
         self._since = time.perf_counter()
         self._slowdown = SlowdownWatch(loop.machine.device)
+        self._unrecorded = False
 
     def train(self) -> None:
         """All steps that are left.
@@ -204,6 +205,9 @@ class _Run:
             warning = self._slowdown.observe(seconds / steps, steps)
             if warning:
                 context.log(warning)
+        if loop.trouble and not self._unrecorded:
+            self._unrecorded = True
+            context.log(f"Steps cannot be recorded as CUDA graphs and are launched kernel by kernel: {loop.trouble}")
         self._reported, self._since = self._done, now
 
     def _commit(self) -> None:

@@ -77,7 +77,7 @@ class Step:
         latents = family.latents(moments, torch.zeros_like(moments.chunk(2, dim=1)[0]))
         noise = torch.zeros_like(latents)
         time = family.time_at(0.5, torch.device("cpu")).expand(size)
-        with self.machine.accelerator.autocast():
+        with self.machine.computing(self.params.network):
             answer = family.predict(latents + noise, time, told, many(self.view.geometry))
             return torch.nn.functional.mse_loss(answer.float(), noise - latents)
 

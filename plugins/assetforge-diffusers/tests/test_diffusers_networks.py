@@ -40,6 +40,11 @@ def adapted(network: str, dtype: torch.dtype = torch.float32, **settings) -> UNe
     return unet
 
 
+def computing(network: str, dtype: torch.dtype):
+    """As the training loop does it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16 and network != "lora")
+
+
 def trained(network: str, steps: int = 3, **settings) -> UNet2DConditionModel:
     unet = adapted(network, **settings)
     learning = [parameter for parameter in unet.parameters() if parameter.requires_grad]
@@ -60,7 +65,7 @@ def test_a_new_network_changes_nothing(network: str, dtype: torch.dtype) -> None
         for mode in (True, False):
             assert torch.equal(ask(adapted(network, dtype).train(mode)), before)
         plain, unet = tiny_unet(dtype), adapted(network, dtype)
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with computing(network, dtype):
             assert torch.equal(ask(unet), ask(plain))
 
 
@@ -75,7 +80,7 @@ def test_every_kind_trains_in_fp32_over_any_base(network: str, dtype: torch.dtyp
     losses = []
     for step in range(4):
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with computing(network, dtype):
             loss = ask(unet).float().square().mean()
         loss.backward()
         assert all(bool(p.grad.isfinite().all()) for p in learning.values())
@@ -164,31 +169,65 @@ def test_no_layer_is_left_out_by_chance(network: str, monkeypatch: pytest.Monkey
         assert torch.equal(ask(copy.deepcopy(unet)), expected)
 
 
-@pytest.mark.parametrize("network", ["lora", "lokr"])
-def test_inputs_are_kept_once_with_the_same_result(network: str) -> None:
-    kept: list[dict[int, int]] = []
-    results = []
-    for plain in (True, False):
-        unet = adapted(network, torch.bfloat16)
-        for layer in unet.modules():
-            if plain and isinstance(layer, BaseTunerLayer):
-                layer.__class__ = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("peft."))
-        storages: dict[int, int] = {}
+def as_peft_has_it(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    for layer in unet.modules():
+        own = next((kind for kind in type(layer).__mro__ if kind.__module__.startswith("peft.")), None)
+        if own is not None and isinstance(layer, BaseTunerLayer):
+            layer.__class__ = own
+        elif type(layer).__name__.startswith("_Factor"):
+            layer.__class__ = type(layer).__mro__[1]
+    return unet
 
-        def keep(tensor: torch.Tensor, storages: dict[int, int] = storages) -> torch.Tensor:
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
 
-        with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16),
-        ):
-            loss = ask(unet).float().square().mean()
-        loss.backward()
-        kept.append(storages)
-        results.append([parameter.grad for parameter in unet.parameters() if parameter.requires_grad])
-    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
-    assert sum(kept[1].values()) < (0.9 if network == "lora" else 1.0) * sum(kept[0].values())
+def gradients(unet: UNet2DConditionModel, *, autocast: bool) -> tuple[list[torch.Tensor], int]:
+    """Of the adapters, and the bytes that were kept for the backward pass."""
+    storages: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=autocast),
+    ):
+        loss = ask(unet).float().square().mean()
+    loss.backward()
+    return [parameter.grad for parameter in unet.parameters() if parameter.requires_grad], sum(storages.values())
+
+
+def test_lokr_keeps_inputs_once_with_the_same_result() -> None:
+    plain, less = gradients(as_peft_has_it(adapted("lokr", torch.bfloat16)), autocast=True)
+    own, kept = gradients(adapted("lokr", torch.bfloat16), autocast=True)
+    assert all(torch.equal(one, other) for one, other in zip(own, plain, strict=True))
+    assert kept < less
+
+
+def test_lora_follows_its_base_in_half_precision_as_exactly_as_autocast_with_less_memory() -> None:
+    halves = adapted("lora", torch.bfloat16)
+    exact, _ = gradients(as_peft_has_it(copy.deepcopy(halves).float()), autocast=False)
+    plain, less = gradients(as_peft_has_it(copy.deepcopy(halves)), autocast=True)
+    own, kept = gradients(halves, autocast=False)
+
+    def away(found: list[torch.Tensor]) -> float:
+        return float(sum((one - other).square().sum() for one, other in zip(found, exact, strict=True)))
+
+    assert 0 < away(own) < 1.5 * away(plain)
+    assert kept < 0.85 * less
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_trained_lora_is_what_a_pipeline_in_that_precision_computes(dtype: torch.dtype) -> None:
+    unet = trained("lora").to(dtype)
+    for parameter in unet.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    plain = as_peft_has_it(copy.deepcopy(unet)).to(dtype)
+    with torch.no_grad():
+        if dtype == torch.float32:
+            assert torch.equal(ask(unet), ask(plain))
+        else:
+            torch.testing.assert_close(ask(unet), ask(plain), rtol=0.02, atol=0.02)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
