@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from assetforge.domain.checkpoint_family import read_checkpoint_facts
 from assetforge.errors import NotFoundError, UsageError
 from assetforge.store.weights import read_tensor_table
+from assetforge_diffusers.attention import straighten
 from assetforge_diffusers.loading import align_weights, check_weights_file, weights_variant
 
 __all__ = ["BaseFiles"]
@@ -168,6 +169,7 @@ class BaseFiles:
         network = self._open_network(name, kind)
         network.requires_grad_(requires_grad=False).eval()
         align_weights(network)
+        straighten(network)
         return network
 
     def _open_network(self, name: str, kind: Any) -> Any:

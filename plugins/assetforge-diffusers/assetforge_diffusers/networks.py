@@ -90,7 +90,7 @@ class _LoraLinear(_Following, lora.Linear):
             answer: torch.Tensor = super().forward(x, *args, **kwargs)
             return answer
         inner = self.lora_A[worn[0]](x)
-        factor = (self.lora_B[worn[0]].weight * self.scaling[worn[0]]).to(x.dtype)
+        factor = self.lora_B[worn[0]].weight.to(x.dtype) * self.scaling[worn[0]]
         answer = self.base_layer(x)
         return torch.addmm(answer.flatten(0, -2), inner.flatten(0, -2), factor.t()).view_as(answer)
 

@@ -10,6 +10,7 @@ import torch
 from assetforge.api.context import JobContext
 from assetforge.api.job import BaseRef, Cell, LoraRef, RenderSettings
 from assetforge.errors import PluginError, UsageError
+from assetforge_diffusers.attention import attention_layers, remembering
 from assetforge_diffusers.batches import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, find_batch, shares
 from assetforge_diffusers.families import open_family
 from assetforge_diffusers.families.base import Family, Told
@@ -42,6 +43,7 @@ class _Opened:
     settings: RenderSettings
     context: JobContext
     wardrobe: Wardrobe
+    attention: Sequence[Any]
     batch: int = 1
     prompts: "OrderedDict[tuple[str, Stack], Told]" = field(default_factory=OrderedDict)
     controls: "OrderedDict[_Question, Picture]" = field(default_factory=OrderedDict)
@@ -84,6 +86,7 @@ class DiffusersRenderer:
             settings,
             context,
             Wardrobe(family, context.workdir, merge=merge),
+            attention_layers(family.denoiser),
             max(1, params.batch_size),
         )
         record = {
@@ -181,15 +184,16 @@ class DiffusersRenderer:
         guided = family.true_guidance and settings.cfg > 1
         told = _together([self._embed(cell.prompt) for cell in cells])
         negative = _together([self._embed(cell.negative) for cell in cells]) if guided else None
-        made: NDArray[np.float32] = family.pipeline(
-            **family.call_inputs(told, negative, settings.cfg),
-            width=settings.width,
-            height=settings.height,
-            num_inference_steps=steps,
-            generator=[torch.Generator().manual_seed(cell.seed) for cell in cells],
-            output_type="np",
-            return_dict=False,
-        )[0]
+        with remembering(now.attention):
+            made: NDArray[np.float32] = family.pipeline(
+                **family.call_inputs(told, negative, settings.cfg),
+                width=settings.width,
+                height=settings.height,
+                num_inference_steps=steps,
+                generator=[torch.Generator().manual_seed(cell.seed) for cell in cells],
+                output_type="np",
+                return_dict=False,
+            )[0]
         return made[:, 0] if made.ndim == 5 else made  # the first frame of a film
 
     def _embed(self, text: str) -> Told:
