@@ -107,6 +107,8 @@ class DatasetItem(_Wire):
         crop: Left, top, right, bottom in pixels after EXIF orientation; ``None`` uses the whole picture.
         repeats: How often an epoch shows it.
         split: ``train``, or ``held_out`` for scoring only.
+        mask: Path inside the bundle of a picture of the same shape, white where it is to be learnt and black where not; empty without one.
+        mask_sha256: Hash of the mask's bytes; empty without one.
     """
 
     file: str
@@ -117,6 +119,8 @@ class DatasetItem(_Wire):
     crop: tuple[int, int, int, int] | None = None
     repeats: int = 1
     split: Literal["train", "held_out"] = "train"
+    mask: str = ""
+    mask_sha256: str = ""
 
 
 class TrainingDataset(_Wire):

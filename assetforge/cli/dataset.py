@@ -128,6 +128,7 @@ def _tell(new: "DatasetInfo", old: "DatasetInfo | None", changes: "DatasetDiff")
     for kind, entries in (
         ("caption", changes.recaptioned),
         ("crop", changes.recropped),
+        ("mask", changes.remasked),
         ("split", changes.resplit),
         ("repeats", changes.repeats),
     ):

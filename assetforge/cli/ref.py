@@ -65,6 +65,8 @@ def _tell(report: "IngestReport") -> None:
     plain(f"{len(report.added)} added, {len(report.duplicates)} known already, {len(report.refused)} refused.")
     if report.captions:
         plain(f"{report.captions} captions were read from text files.")
+    if report.masks:
+        plain(f"{report.masks} masks were found beside pictures.")
     table(
         ("refused", "why", "what to do"), [(one.path.name, one.message, one.hint) for one in report.refused], empty=""
     )
@@ -152,6 +154,7 @@ def show(address: str, /) -> None:
                 "caption": reference.caption,
                 "caption from": reference.caption_source,
                 "crop": reference.crop,
+                "mask": reference.mask,
                 "repeats": reference.repeats,
                 "split": reference.split,
                 "sharpness": reference.sharpness,
@@ -175,6 +178,7 @@ def set_(
     /,
     *,
     crop: str | None = None,
+    mask: Path | None = None,
     repeats: int | None = None,
     split: Literal["train", "held-out", "auto"] | None = None,
 ) -> None:
@@ -183,6 +187,7 @@ def set_(
     Args:
         addresses: One or several, such as mara/ref/3f9a1c.
         crop: The part to use, as LEFT,TOP,RIGHT,BOTTOM in pixels of the upright picture; "none" takes the whole picture again.
+        mask: A picture of the same shape that says what to learn, white, and what not, black; "none" takes it away. Used with the trainer's `mask=file`.
         repeats: How often each is shown per epoch, 1 to 1000.
         split: Train on them, or hold them out for scoring; "auto" lets the next freeze choose again. Near-duplicates share a split.
     """
@@ -191,13 +196,16 @@ def set_(
     wanted: dict[str, Literal["train", "held_out", "auto"]] = {"train": "train", "held-out": "held_out", "auto": "auto"}
     with opened_project() as project:
         references = set_references(
-            project, addresses, crop=crop, repeats=repeats, split=wanted[split] if split else None
+            project, addresses, crop=crop, mask=mask, repeats=repeats, split=wanted[split] if split else None
         )
-    rows = [(one.address, f"{one.width}x{one.height}", one.crop, one.repeats, one.split) for one in references]
+    rows = [
+        (one.address, f"{one.width}x{one.height}", one.crop, one.mask[:12], one.repeats, one.split)
+        for one in references
+    ]
     emit(
         "ref-set",
         {"references": references},
-        lambda: table(("reference", "pixels", "crop", "repeats", "split"), rows),
+        lambda: table(("reference", "pixels", "crop", "mask", "repeats", "split"), rows),
     )
 
 

@@ -31,6 +31,8 @@ class BlobColumn(NamedTuple):
 
 NAMED = (
     BlobColumn("image", "sha256", "'picture ' || substr(t.sha256, 1, 12)", size="t.size"),
+    BlobColumn("reference", "mask", "'mask of picture ' || substr(t.sha256, 1, 12)"),
+    BlobColumn("dataset_item", "mask", "'mask of picture ' || substr(t.sha256, 1, 12)"),
     BlobColumn(
         "version", "weights", "(SELECT name FROM asset WHERE id = t.asset_id) || '/v' || t.number", weights=True
     ),

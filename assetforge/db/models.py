@@ -104,6 +104,7 @@ class Reference(SQLModel, table=True):
     caption: str = ""
     caption_source: str = ""
     crop: str = ""
+    mask: str = Field(default="", sa_column_kwargs={"server_default": ""})
     repeats: int = 1
     split: str = ""
     near_group: int | None = None
@@ -143,7 +144,7 @@ class DatasetVersion(SQLModel, table=True):
 
 
 class DatasetItemRow(SQLModel, table=True):
-    """One line of a dataset version. ``crop`` is ``left,top,right,bottom`` in pixels after orientation, or empty."""
+    """One line of a dataset version. ``crop`` is ``left,top,right,bottom`` in pixels after orientation, ``mask`` a blob; both may be empty."""
 
     __tablename__ = "dataset_item"
     __table_args__ = (one_of("split", SPLITS), {"sqlite_with_rowid": False})
@@ -152,6 +153,7 @@ class DatasetItemRow(SQLModel, table=True):
     sha256: str = Field(foreign_key="image.sha256", primary_key=True)
     caption: str
     crop: str
+    mask: str = Field(default="", sa_column_kwargs={"server_default": ""})
     repeats: int
     split: str
 

@@ -17,6 +17,7 @@ class DatasetLine(NamedTuple):
         crop: ``left,top,right,bottom`` in pixels of the upright picture, or empty.
         repeats: How often it is shown per epoch.
         split: ``train`` or ``held_out``.
+        mask: Hash of its mask, or empty.
     """
 
     sha256: str
@@ -24,6 +25,7 @@ class DatasetLine(NamedTuple):
     crop: str
     repeats: int
     split: str
+    mask: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class DatasetDiff:
         removed: References that only the older one has.
         recaptioned: Captions that differ.
         recropped: Crops that differ.
+        remasked: Masks that differ.
         resplit: Splits that differ.
         repeats: Repeats that differ.
     """
@@ -58,23 +61,26 @@ class DatasetDiff:
     removed: tuple[str, ...]
     recaptioned: tuple[Change, ...]
     recropped: tuple[Change, ...]
+    remasked: tuple[Change, ...]
     resplit: tuple[Change, ...]
     repeats: tuple[Change, ...]
 
     @property
     def empty(self) -> bool:
         """The two are the same."""
-        return not (self.added or self.removed or self.recaptioned or self.recropped or self.resplit or self.repeats)
+        changed = (self.recaptioned, self.recropped, self.remasked, self.resplit, self.repeats)
+        return not (self.added or self.removed or any(changed))
 
 
 def tree_hash(lines: Iterable[DatasetLine]) -> str:
-    """SHA-256 over the lines ``sha256|caption|crop|repeats|split`` in ascending order, each ended by a newline.
+    """SHA-256 over the lines ``sha256|caption|crop|repeats|split`` in ascending order, each ended by a newline; ``|mask`` follows where there is one.
 
     Backslashes and line breaks of a caption are escaped, so that different datasets never give the same text.
     """
     text = "".join(
         sorted(
-            f"{sha256}|{_escape(caption)}|{crop}|{repeats}|{split}\n" for sha256, caption, crop, repeats, split in lines
+            f"{sha256}|{_escape(caption)}|{crop}|{repeats}|{split}{'|' + mask if mask else ''}\n"
+            for sha256, caption, crop, repeats, split, mask in lines
         )
     )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -95,6 +101,7 @@ def diff_datasets(before: Iterable[DatasetLine], after: Iterable[DatasetLine]) -
         removed=tuple(sorted(old.keys() - new.keys())),
         recaptioned=_changes(old, new, "caption"),
         recropped=_changes(old, new, "crop"),
+        remasked=_changes(old, new, "mask"),
         resplit=_changes(old, new, "split"),
         repeats=_changes(old, new, "repeats"),
     )

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _ACTIVE = """
-    SELECT sha256, caption, crop, repeats, split, near_group FROM reference
+    SELECT sha256, caption, crop, repeats, split, near_group, mask FROM reference
     WHERE asset_id = ? AND state = 'active' ORDER BY sha256
 """
 _ASIDE = """
@@ -38,15 +38,15 @@ _ASIDE = """
     WHERE asset_id = ? AND state = 'excluded' AND near_group IS NOT NULL AND split <> '' ORDER BY sha256
 """
 _COPY = """
-    INSERT INTO dataset_item (dataset_id, sha256, caption, crop, repeats, split)
-    SELECT ?, sha256, caption, crop, repeats, split FROM reference
+    INSERT INTO dataset_item (dataset_id, sha256, caption, crop, repeats, split, mask)
+    SELECT ?, sha256, caption, crop, repeats, split, mask FROM reference
     WHERE asset_id = ? AND state = 'active' ORDER BY sha256
 """
 _SET_SPLIT = "UPDATE reference SET split = ? WHERE asset_id = ? AND sha256 = ?"
-_LINES = "SELECT sha256, caption, crop, repeats, split FROM dataset_item WHERE dataset_id = ? ORDER BY sha256"
+_LINES = "SELECT sha256, caption, crop, repeats, split, mask FROM dataset_item WHERE dataset_id = ? ORDER BY sha256"
 
-_Row = tuple[str, str, str, int, str, int | None]
-"""A row of ``_ACTIVE``: hash, caption, crop, repeats, split, group of near-duplicates."""
+_Row = tuple[str, str, str, int, str, int | None, str]
+"""A row of ``_ACTIVE``: hash, caption, crop, repeats, split, group of near-duplicates, mask."""
 _NAMED = 5
 
 
@@ -96,6 +96,7 @@ class DatasetItemInfo:
         crop: ``left,top,right,bottom`` in pixels of the upright picture, or empty.
         repeats: How often it is shown per epoch.
         split: ``train`` or ``held_out``.
+        mask: Hash of its mask, or empty.
     """
 
     sha256: str
@@ -104,6 +105,7 @@ class DatasetItemInfo:
     crop: str
     repeats: int
     split: str
+    mask: str
 
 
 def freeze(project: Project, asset: str, *, note: str = "", held_out: float | None = None) -> DatasetInfo:
@@ -153,8 +155,8 @@ def _freeze(session: Session, asset: Asset, note: str, held_out: float | None) -
         pairs = [(split, asset.id, sha256) for sha256, split in changed.items()]
         session.connection().exec_driver_sql(_SET_SPLIT, pairs)
     lines = [
-        DatasetLine(sha256, caption, crop, repeats, changed.get(sha256, split))
-        for sha256, caption, crop, repeats, split, _ in rows
+        DatasetLine(sha256, caption, crop, repeats, changed.get(sha256, split), mask)
+        for sha256, caption, crop, repeats, split, _, mask in rows
     ]
     digest = tree_hash(lines)
     held = sum(line.split == "held_out" for line in lines)
@@ -283,6 +285,7 @@ def dataset_items(project: Project, address: str, *, after: str = "", limit: int
                 crop=item.crop,
                 repeats=item.repeats,
                 split=item.split,
+                mask=item.mask,
             )
             for item, file_name in session.exec(query)
         ]

@@ -118,6 +118,7 @@ class IngestReport:
         near_duplicates: New references that look like others.
         renamed: Pictures with a misleading suffix.
         captions: How many references got a caption from a sidecar, new or changed.
+        masks: How many references got a mask from a file beside them, new or changed.
         captions_kept: Addresses whose sidecar differs from a caption that was written by hand, which was kept.
         skipped: How many files of folders were no pictures.
         decoded: How often pixels were decoded, all files together.
@@ -130,6 +131,7 @@ class IngestReport:
     near_duplicates: list[NearDuplicate] = field(default_factory=list)
     renamed: list[Renamed] = field(default_factory=list)
     captions: int = 0
+    masks: int = 0
     captions_kept: list[str] = field(default_factory=list)
     skipped: int = 0
     decoded: int = 0
@@ -254,6 +256,7 @@ class _Batch:
             else:
                 report.duplicates.append(Duplicate(one.taken.path, address, one.state))
             report.captions += one.captioned
+            report.masks += one.masked
             if one.caption_kept:
                 report.captions_kept.append(address)
 

@@ -10,7 +10,7 @@ from assetforge.db.columns import utc_now
 from assetforge.db.models import CaptionEdit, Image, Reference
 from assetforge.domain.phash import near_pairs
 from assetforge.domain.split import Groups
-from assetforge.services.activity import current_actor
+from assetforge.services.activity import current_actor, record
 from assetforge.services.captions import BY_HAND, write_caption
 from assetforge.store.folders import shown_name
 from assetforge.store.intake import Taken
@@ -43,6 +43,7 @@ class Written:
         new: It is a new reference of the asset.
         state: State of the reference.
         captioned: The reference got a caption, or another one.
+        masked: The reference got a mask, or another one.
         caption_kept: The sidecar differs from a caption that was written by hand, which stays.
     """
 
@@ -50,6 +51,7 @@ class Written:
     new: bool
     state: str = "active"
     captioned: bool = False
+    masked: bool = False
     caption_kept: bool = False
 
 
@@ -82,7 +84,7 @@ def write_rows(session: Session, asset_id: int, files: Sequence[Taken], about: K
             written.append(Written(taken, new=False))
         else:
             fresh[taken.sha256] = taken
-            written.append(Written(taken, new=True, captioned=bool(taken.caption)))
+            written.append(Written(taken, new=True, captioned=bool(taken.caption), masked=bool(taken.mask)))
     if fresh:
         _insert(session, asset_id, fresh, about)
     return written
@@ -125,6 +127,7 @@ def _insert(session: Session, asset_id: int, fresh: dict[str, Taken], about: Kno
             "caption": taken.caption or "",
             "caption_source": SIDECAR if taken.caption else "",
             "crop": "",
+            "mask": taken.mask,
             "repeats": 1,
             "split": "",
             "near_group": None,
@@ -150,8 +153,12 @@ def _insert(session: Session, asset_id: int, fresh: dict[str, Taken], about: Kno
 
 
 def _again(session: Session, reference: Reference, taken: Taken) -> Written:
-    """A file whose bytes are a reference already: only its sidecar can bring something new."""
+    """A file whose bytes are a reference already: only its sidecars can bring something new."""
     result = Written(taken, new=False, state=reference.state)
+    if taken.mask and taken.mask != reference.mask:
+        record(session, current_actor(), "set", f"picture {taken.sha256[:12]}", mask=[reference.mask, taken.mask])
+        reference.mask, reference.updated_at, result.masked = taken.mask, utc_now(), True
+        session.add(reference)
     if not taken.caption or taken.caption == reference.caption:
         return result
     by_hand = session.exec(

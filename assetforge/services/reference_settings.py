@@ -1,7 +1,8 @@
-"""What a person decides about a reference: its crop, how often it is shown, and whether it is trained on. The next freeze takes it over."""
+"""What a person decides about a reference: its crop and mask, how often it is shown, and whether it is trained on. The next freeze takes it over."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlmodel import Session, col, select
@@ -14,6 +15,9 @@ from assetforge.errors import UsageError
 from assetforge.services.activity import current_actor, record
 from assetforge.services.projects import Project
 from assetforge.services.references import ReferenceInfo, find_reference, reference_info
+from assetforge.store.folders import shown_name
+from assetforge.store.intake import read_unchanging
+from assetforge.store.masks import check_mask
 
 __all__ = ["MAX_REPEATS", "set_references"]
 
@@ -21,6 +25,7 @@ MAX_REPEATS = 1000
 """Most often that a reference can be shown per epoch."""
 
 _NAMED = 5
+_NO_MASK = "none"
 _SAYS = {"train": "trained on", "held_out": "held out"}
 
 
@@ -40,6 +45,7 @@ def set_references(
     addresses: Sequence[str],
     *,
     crop: str | None = None,
+    mask: Path | None = None,
     repeats: int | None = None,
     split: Literal["train", "held_out", "auto"] | None = None,
 ) -> list[ReferenceInfo]:
@@ -49,6 +55,7 @@ def set_references(
         project: The film.
         addresses: Such as ``mara/ref/3f9a1c``.
         crop: ``left,top,right,bottom`` in pixels of the upright picture; ``none`` or empty takes the whole picture again. ``None`` leaves it.
+        mask: A picture of the same shape, white where it is learnt; the path ``none`` takes it away. ``None`` leaves it.
         repeats: How often each is shown per epoch, 1 to 1000. ``None`` leaves it.
         split: ``train`` or ``held_out``; ``auto`` leaves it to the next freeze again. ``None`` leaves it.
 
@@ -59,18 +66,29 @@ def set_references(
         UsageError: Nothing shall be changed; an address is malformed or fits several references; a value is out of range; the split would part
             near-duplicates, or leave nothing to train on.
         NotFoundError: There is no such reference.
+        ImageError: The mask cannot be read or decoded, or has another shape than one of the pictures.
     """
-    if not addresses or (crop is None and repeats is None and split is None):
-        raise UsageError("Nothing was said to change.", hint="Name references, and give --crop, --repeats or --split.")
+    if not addresses or (crop is None and mask is None and repeats is None and split is None):
+        raise UsageError(
+            "Nothing was said to change.", hint="Name references, and give --crop, --mask, --repeats or --split."
+        )
     if repeats is not None and not 1 <= repeats <= MAX_REPEATS:
         raise UsageError(
             f"A reference cannot be shown {repeats} times per epoch.",
             hint=f"Give 1 to {MAX_REPEATS}; put it aside with `assetforge ref exclude` to leave it out.",
         )
+    painted = None if mask is None else b"" if str(mask) == _NO_MASK else read_unchanging(mask)
+    blob = project.blobs.put_bytes(painted) if painted else ""
     with project.write() as session:
         chosen = _chosen(session, addresses)
         for one in chosen:
-            _change(session, one, _values(one, crop, repeats, split))
+            values = _values(one, crop, repeats, split)
+            if mask is not None:
+                if painted:
+                    size = one.image.width, one.image.height
+                    check_mask(painted, name=shown_name(mask), size=size, of=one.address)
+                values["mask"] = blob
+            _change(session, one, values)
         if split is not None:
             session.flush()
             _check_twins(session, chosen)

@@ -45,6 +45,7 @@ class ReferenceInfo:
         caption: Caption, without the trigger.
         caption_source: ``hand``, ``sidecar``, or the name of a captioner.
         crop: ``left,top,right,bottom`` in pixels of the upright picture, or empty.
+        mask: Hash of its mask, or empty.
         repeats: How often it is shown per epoch.
         split: ``train``, ``held_out``, or empty while it is for the next freeze to decide.
         near_group: Number of its group of near-duplicates, if it has any.
@@ -70,6 +71,7 @@ class ReferenceInfo:
     caption: str
     caption_source: str
     crop: str
+    mask: str
     repeats: int
     split: str
     near_group: int | None
@@ -241,6 +243,7 @@ def reference_info(asset: str, reference: Reference, image: Image) -> ReferenceI
         caption=reference.caption,
         caption_source=reference.caption_source,
         crop=reference.crop,
+        mask=reference.mask,
         repeats=reference.repeats,
         split=reference.split,
         near_group=reference.near_group,

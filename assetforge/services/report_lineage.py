@@ -97,6 +97,7 @@ def _dataset_changes(
             f"{len(changes)} {name}"
             for name, changes in (
                 ("recropped", diff.recropped),
+                ("with another mask", diff.remasked),
                 ("moved to another split", diff.resplit),
                 ("with other repeats", diff.repeats),
             )
@@ -122,7 +123,12 @@ def _lines(session: Session, dataset: DatasetVersion) -> dict[str, DatasetLine]:
     ).all()
     return {
         row.sha256: DatasetLine(
-            sha256=row.sha256, caption=row.caption, crop=row.crop, repeats=row.repeats, split=row.split
+            sha256=row.sha256,
+            caption=row.caption,
+            crop=row.crop,
+            repeats=row.repeats,
+            split=row.split,
+            mask=row.mask,
         )
         for row in rows
     }

@@ -211,6 +211,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         outputs=("outputs/*.safetensors",),
     )
     pictures = {item.file: InputFile(path=item.file, sha256=item.sha256) for item in items}
+    pictures |= {item.mask: InputFile(path=item.mask, sha256=item.mask_sha256) for item in items if item.mask}
     return BundlePlan(
         spec=spec, inputs=(InputFile(path=payload.dataset, data=dataset.model_dump_json().encode()), *pictures.values())
     )
@@ -354,6 +355,8 @@ def _training_items(session: Session, version: DatasetVersion, asset: Asset) -> 
             crop=parse_crop(row.crop),
             repeats=row.repeats,
             split=row.split,
+            mask=f"inputs/masks/{row.mask}.png" if row.mask else "",
+            mask_sha256=row.mask,
         )
         for row, image, _name in rows
     ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assetforge.store.formats import SUFFIXES, sniff
+from assetforge.store.masks import is_mask
 from assetforge.store.sidecar import SIDECAR_SUFFIXES
 
 __all__ = ["Found", "find_pictures", "is_temporary", "shown_name"]
@@ -45,7 +46,7 @@ def is_temporary(name: str) -> bool:
 def find_pictures(paths: Iterable[Path], *, recursive: bool) -> Found:
     """Look through files and folders.
 
-    A file that is named is always a candidate. In folders, hidden and temporary names are passed over, symbolic links to folders are not followed, and a file
+    A file that is named is always a candidate. In folders, hidden and temporary names and the masks of pictures are passed over, symbolic links to folders are not followed, and a file
     with a foreign suffix counts only when its first bytes are those of a picture.
 
     Args:
@@ -76,9 +77,10 @@ def _walk(folder: Path, found: Found, *, recursive: bool) -> None:
     except OSError as error:
         found.unreadable.append((folder, error.strerror or str(error)))
         return
+    names = {entry.name for entry in entries}
     for entry in entries:
         path = Path(entry.path)
-        if is_temporary(entry.name):
+        if is_temporary(entry.name) or is_mask(path, names):
             continue
         if entry.is_dir(follow_symlinks=False):
             if recursive:

@@ -13,6 +13,7 @@ from assetforge.errors import ImageError, StorageError
 from assetforge.store.blobs import BlobBatch, BlobStore
 from assetforge.store.folders import shown_name
 from assetforge.store.imaging import Inspected, inspect_image
+from assetforge.store.masks import check_mask, find_mask
 from assetforge.store.sidecar import read_sidecar
 from assetforge.store.thumbs import ThumbStore
 
@@ -32,6 +33,7 @@ class Taken:
         sha256: Hash of the bytes; empty when it was refused.
         inspected: What the decode said, without the thumbnail; ``None`` unless ``stored``.
         caption: Sidecar caption, if there is one.
+        mask: Hash of the mask beside it, whose bytes are in the store now; empty when there is none.
         decodes: How often its pixels were decoded.
         code: Short reason of a refusal.
         message: The reason in a sentence.
@@ -43,6 +45,7 @@ class Taken:
     sha256: str = ""
     inspected: Inspected | None = None
     caption: str | None = None
+    mask: str = ""
     decodes: int = 0
     code: str = ""
     message: str = ""
@@ -126,6 +129,8 @@ class _Seen:
     sha256: str
     inspected: Inspected
     caption: str | None
+    mask: bytes
+    known: bool
 
 
 def _look(path: Path, blobs: BlobStore, known: Collection[str]) -> Taken | _Seen:
@@ -134,10 +139,15 @@ def _look(path: Path, blobs: BlobStore, known: Collection[str]) -> Taken | _Seen
     try:
         data = read_unchanging(path)
         sha256 = hashlib.sha256(data).hexdigest()
-        caption = read_sidecar(path)
-        if sha256 in known and blobs.has(sha256):
+        caption, mask_file = read_sidecar(path), find_mask(path)
+        there = sha256 in known and blobs.has(sha256)
+        if there and mask_file is None:
             return Taken(path=path, outcome="known", sha256=sha256, caption=caption)
-        return _Seen(path, data, sha256, inspect_image(data, name=name, sha256=sha256), caption)
+        inspected, mask = inspect_image(data, name=name, sha256=sha256), b""
+        if mask_file is not None:
+            mask, size = read_unchanging(mask_file), (inspected.width, inspected.height)
+            check_mask(mask, name=shown_name(mask_file), size=size, of=name)
+        return _Seen(path, data, sha256, inspected, caption, mask, there)
     except ImageError as error:
         return Taken(path=path, outcome="refused", code=error.code, message=error.message, hint=error.hint)
     except Exception as error:  # noqa: BLE001 - whatever a decoder does with one file, the rest of the batch goes on
@@ -151,6 +161,16 @@ def _look(path: Path, blobs: BlobStore, known: Collection[str]) -> Taken | _Seen
 
 
 def _keep(seen: _Seen, batch: BlobBatch, thumbs: ThumbStore) -> Taken:
+    mask = batch.put_bytes(seen.mask) if seen.mask else ""
+    if seen.known:
+        return Taken(
+            path=seen.path,
+            outcome="known",
+            sha256=seen.sha256,
+            caption=seen.caption,
+            mask=mask,
+            decodes=seen.inspected.decodes,
+        )
     batch.put_bytes(seen.data, sha256=seen.sha256)
     thumbs.put(seen.sha256, seen.inspected.thumbnail)
     return Taken(
@@ -159,6 +179,7 @@ def _keep(seen: _Seen, batch: BlobBatch, thumbs: ThumbStore) -> Taken:
         sha256=seen.sha256,
         inspected=dataclasses.replace(seen.inspected, thumbnail=b""),
         caption=seen.caption,
+        mask=mask,
         decodes=seen.inspected.decodes,
     )
 

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 from sqlmodel import col, select
 
@@ -70,6 +71,20 @@ def test_the_bundle_says_everything_and_the_held_out_stay_marked(film):
     for item in dataset.items:
         assert files[item.file].sha256 == item.sha256
     assert plan == training.plan_job(film, request.job)
+
+
+def test_masks_travel_with_their_pictures(film, tmp_path):
+    with Image.open(tmp_path / "pictures" / "3.png") as picture:
+        Image.new("L", picture.size, 255).save(tmp_path / "pictures" / "3.mask.png")
+    assert add_references(film, "coat", [tmp_path / "pictures"]).masks == 1
+    freeze(film, "coat")
+    plan = training.plan_job(film, request_training(film, "coat").job)
+    files = {one.path: one for one in plan.inputs}
+    payload = TrainPayload.model_validate(plan.spec.payload)
+    (masked,) = (one for one in TrainingDataset.model_validate_json(files[payload.dataset].data).items if one.mask)
+    assert "on a chair" in masked.caption
+    assert files[masked.mask].sha256 == masked.mask_sha256
+    assert film.blobs.verify(masked.mask_sha256)
 
 
 def test_how_often_checkpoints_are_written_is_no_other_training(film):

@@ -43,8 +43,8 @@ class _Straight(Attention):  # type: ignore[misc]
             self.kept = (encoder_hidden_states, key, value)
         answer = F.scaled_dot_product_attention(query, key, value)
         answer = answer.transpose(1, 2).reshape(len(hidden_states), -1, self.inner_dim).to(query.dtype)
-        answer = self.to_out[1](self.to_out[0](answer))
-        return answer
+        answer = self.to_out[0](answer)
+        return self.to_out[1](answer)  # type: ignore[no-any-return]
 
     def _about(self, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self._heads(self.to_k(source)), self._heads(self.to_v(source))

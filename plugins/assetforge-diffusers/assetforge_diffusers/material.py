@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -21,7 +22,7 @@ from assetforge_diffusers.captions import caption_variants
 from assetforge_diffusers.draws import Pick
 from assetforge_diffusers.families.base import Family, Tokens, Told
 from assetforge_diffusers.params import LoraTrainerParams
-from assetforge_diffusers.pictures import PICTURES_VERSION, read_fitted
+from assetforge_diffusers.pictures import PICTURES_VERSION, Mask, read_fitted
 from assetforge_diffusers.views import Entry
 
 __all__ = ["Batch", "Bucket", "Material", "Texts", "prepare_material"]
@@ -209,7 +210,13 @@ def _moved_texts(texts: Texts, place: torch.device) -> Texts:
     return Texts({name: ids.to(place) for name, ids in texts.tokens.items()}, told, texts.rows)
 
 
-def _picture_key(entry: Entry, flipped: bool, mask: bool, family: Family) -> str:
+def _mask_of(entry: Entry, params: LoraTrainerParams, folder: Path) -> Mask:
+    if params.mask != "file":
+        return params.mask
+    return folder / entry.item.mask if entry.item.mask else "whole"
+
+
+def _picture_key(entry: Entry, flipped: bool, mask: str, family: Family) -> str:
     return digest_of(
         {
             "kind": "moments",
@@ -217,7 +224,7 @@ def _picture_key(entry: Entry, flipped: bool, mask: bool, family: Family) -> str
             "crop": entry.item.crop,
             "size": entry.shown.bucket,
             "flipped": flipped,
-            "mask": mask,
+            "mask": entry.item.mask_sha256 or "whole" if mask == "file" else mask,
             "autoencoder": family.autoencoder_digest,
             "family": family.name,
             "code": [PICTURES_VERSION, _ENCODING_VERSION],
@@ -235,8 +242,9 @@ def _encode_pictures(
     device: torch.device,
 ) -> dict[tuple[Entry, bool], dict[str, torch.Tensor]]:
     """Moments (and masks) of every view; views whose picture cannot be read are missing from it."""
-    mask = params.mask != "none"
-    keys = {(entry, flipped): _picture_key(entry, flipped, mask, family) for entry in entries for flipped in flips}
+    keys = {
+        (entry, flipped): _picture_key(entry, flipped, params.mask, family) for entry in entries for flipped in flips
+    }
     found = {view: known for view, key in keys.items() if (known := cache.get(key)) is not None}
     missing = [view for view in keys if view not in found]
     context.log(f"Latents: {len(found)} from the cache, {len(missing)} to encode.")
@@ -247,6 +255,7 @@ def _encode_pictures(
     def read(view: tuple[Entry, bool]) -> torch.Tensor | ImageError:
         entry, flipped = view
         file = context.workdir / entry.item.file
+        mask = _mask_of(entry, params, context.workdir)
         try:
             return torch.from_numpy(read_fitted(file, entry.shown, entry.item.crop, flip=flipped, mask=mask).copy())
         except ImageError as error:

@@ -186,8 +186,10 @@ class LoraTrainerParams(Params):
         only_if="buckets",
     )
     flip: bool = param(False, "Mirror pictures at random; not for faces, text or anything lopsided.", group="Pictures")
-    mask: Literal["none", "alpha"] = param(
-        "none", "Learn from the opaque parts of pictures alone, as their alpha channel says.", group="Pictures"
+    mask: Literal["none", "alpha", "file"] = param(
+        "none",
+        "Learn from parts of pictures alone: the opaque ones, as their alpha channel says, or the white ones of the mask that a reference has; without one the whole picture.",
+        group="Pictures",
     )
     mask_floor: float = param(
         0.1, "Weight of what the mask hides.", group="Pictures", advanced=True, ge=0, le=1, only_if="not mask=none"

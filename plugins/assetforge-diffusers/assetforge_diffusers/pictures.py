@@ -3,6 +3,7 @@
 import io
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from PIL.Image import Resampling
 from assetforge.domain.buckets import Fit, Size
 from assetforge.errors import ImageError
 
-__all__ = ["PICTURES_VERSION", "read_fitted"]
+__all__ = ["PICTURES_VERSION", "Mask", "read_fitted"]
 
 PICTURES_VERSION = "2"
 """Part of the cache keys: changes whenever the same file would give other pixels."""
@@ -23,10 +24,11 @@ with suppress(ImportError):
     pillow_heif.register_heif_opener()
 
 Box = tuple[int, int, int, int]
+Mask = Path | Literal["none", "alpha", "whole"]
 Pixels = NDArray[np.uint8]
 
 
-def read_fitted(file: Path, shown: Fit, crop: Box | None = None, *, flip: bool = False, mask: bool = False) -> Pixels:
+def read_fitted(file: Path, shown: Fit, crop: Box | None = None, *, flip: bool = False, mask: Mask = "none") -> Pixels:
     """Read a picture as sRGB pixels of its bucket: EXIF orientation, ICC to sRGB, alpha on white, ``crop``, the middle in the bucket's shape, Lanczos.
 
     Args:
@@ -34,10 +36,10 @@ def read_fitted(file: Path, shown: Fit, crop: Box | None = None, *, flip: bool =
         shown: How it goes into its bucket.
         crop: Left, top, right, bottom in pixels after EXIF orientation.
         flip: Mirror left and right.
-        mask: Also return the opacity of every pixel.
+        mask: Also return how much every pixel counts: its opacity, how bright another picture of the same shape is there, or all alike.
 
     Returns:
-        uint8, (height, width, 3), or (height, width, 4) with ``mask``; 255 is opaque, and pictures without alpha are opaque everywhere.
+        uint8, (height, width, 3), or (height, width, 4) with a mask; 255 counts fully, and pictures without alpha are opaque everywhere.
 
     Raises:
         ImageError: The file cannot be decoded, or the crop lies outside of it.
@@ -45,8 +47,13 @@ def read_fitted(file: Path, shown: Fit, crop: Box | None = None, *, flip: bool =
     try:
         with Image.open(file) as opened:
             upright = ImageOps.exif_transpose(opened)
-            opacity = upright.convert("RGBA").getchannel("A") if mask and upright.has_transparency_data else None
+            opacity = None
+            if mask == "alpha" and upright.has_transparency_data:
+                opacity = upright.convert("RGBA").getchannel("A")
             image = _to_srgb(upright)
+        if isinstance(mask, Path):
+            with Image.open(mask) as painted:
+                opacity = ImageOps.exif_transpose(painted).convert("L").resize(image.size, Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(
             f"{file.name} cannot be decoded: {error}.",
@@ -61,7 +68,7 @@ def read_fitted(file: Path, shown: Fit, crop: Box | None = None, *, flip: bool =
             hint="Set the crop again.",
         )
     pixels = _shown(image, box, shown.bucket, flip=flip)
-    if not mask:
+    if mask == "none":
         return pixels
     whole = opacity or Image.new("L", image.size, 255)
     return np.concatenate([pixels, _shown(whole, box, shown.bucket, flip=flip)[..., None]], axis=2)

@@ -181,6 +181,8 @@ def _chosen_items(context: TrainContext, params: LoraTrainerParams) -> list[Data
             f"The dataset {context.dataset.address} has no picture to train on.",
             hint="Freeze it again with fewer held-out references.",
         )
+    if params.mask == "file":
+        _tell_masks(context, items)
     untriggered = [item for item in items if item.caption and trigger and trigger.lower() not in item.caption.lower()]
     if untriggered and not params.insert_trigger:
         context.log(
@@ -188,3 +190,21 @@ def _chosen_items(context: TrainContext, params: LoraTrainerParams) -> list[Data
             f"such as that of {Path(untriggered[0].file).name}: {untriggered[0].caption[:80]!r}"
         )
     return items
+
+
+def _tell_masks(context: TrainContext, items: Sequence[DatasetItem]) -> None:
+    """Say which pictures have no mask.
+
+    Raises:
+        UsageError: None has one.
+    """
+    bare = [Path(item.file).name for item in items if not item.mask]
+    if len(bare) == len(items):
+        raise UsageError(
+            "No picture of the dataset has a mask.",
+            hint="Lay masks beside the pictures (frame.mask.png for frame.png), add them again and freeze, or set mask to none or alpha.",
+        )
+    if bare:
+        context.log(
+            f"{len(bare)} of {len(items)} pictures have no mask and are learnt as a whole: {', '.join(bare[:10])}."
+        )

@@ -54,7 +54,7 @@ def check(family: str, tmp_path: Path, **settings: object) -> None:
 
 @pytest.mark.parametrize(
     "family",
-    ["sd15", "flux1", pytest.param("sd3", marks=pytest.mark.slow), pytest.param("z-image", marks=pytest.mark.slow)],
+    ["sd15", *(pytest.param(name, marks=pytest.mark.slow) for name in ("flux1", "sd3", "z-image"))],
 )
 def test_blocks_are_captured_whole_and_learn_the_same(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,6 +66,7 @@ def test_blocks_are_captured_whole_and_learn_the_same(
     assert not counters["graph_break"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"gradient_checkpointing": True}, {"quantize": "int8"}, {"dropout": 0.1}])
 def test_compiling_goes_with(settings: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "_BACKEND", "aot_eager")

@@ -69,6 +69,34 @@ def test_a_run_over_many_shapes_keeps_them_and_resumes(tmp_path: Path, base_fold
     assert result.metrics["export_difference"] == 0.0
 
 
+def test_masks_come_from_files(tmp_path: Path, base_folder: Path) -> None:
+    inputs = write_pictures(tmp_path / "work" / "inputs", 2)
+    params = LoraTrainerParams(**TINY, mask="file", buckets=False, flip=True)
+    context = FolderContext(inputs.parent, base_folder, params)
+    with pytest.raises(UsageError, match="has a mask"):
+        prepare(context)
+    painted = np.zeros((20, 24), dtype=np.uint8)
+    painted[:, :12] = 255
+    Image.fromarray(painted).save(tmp_path / "work" / "mask.png")
+    first, second = context.dataset.items
+    masked = first.model_copy(update={"mask": "mask.png", "mask_sha256": "1" * 64})
+    context.dataset = context.dataset.model_copy(update={"items": (masked, second)})
+    run = prepare(context)
+    assert any("1 of 2 pictures have no mask" in message for message in context.messages)
+    masks = run.material.buckets[0].masks
+    assert masks is not None
+    assert masks[0, 0, 0, :, :6].min() == 1.0
+    assert masks[0, 0, 0, :, 10:].max() == 0.0
+    assert torch.equal(masks[0, 1], masks[0, 0].flip(-1))
+    assert masks[1].min() == 1.0
+    repainted = masked.model_copy(update={"mask": "mask.png", "mask_sha256": "2" * 64})
+    Image.fromarray(255 - painted).save(tmp_path / "work" / "mask.png")
+    context.dataset = context.dataset.model_copy(update={"items": (repainted, second)})
+    other = prepare(context).material.buckets[0].masks
+    assert other is not None
+    assert torch.equal(other[0, 1], masks[0, 0])
+
+
 def test_masks_come_from_alpha_and_weigh_the_loss(tmp_path: Path, base_folder: Path) -> None:
     inputs = write_pictures(tmp_path / "work" / "inputs", 1)
     pixels = np.full((32, 32, 4), 200, dtype=np.uint8)
