@@ -287,7 +287,7 @@ def test_every_column_that_names_a_blob_is_known():
         ("dataset_item", "sha256"),  # foreign key to image
         ("publication", "sha256"),  # of a file in loras/
     }
-    words = ("sha256", "weights", "diffusers", "scores", "blob")
+    words = ("sha256", "weights", "diffusers", "scores", "blob", "mask")
     found = {
         (table.name, column.name)
         for table in SQLModel.metadata.tables.values()

@@ -119,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads to compute with")
     parser.add_argument("--sheet", type=Path, help="also write the pictures as one PNG")
     chosen = parser.parse_args(arguments)
+    if not (chosen.base / "model_index.json").is_file():
+        parser.error(f"{chosen.base} is no pipeline folder: it has no model_index.json")
     torch.set_num_threads(chosen.threads)
     table = measure(chosen.base, chosen.count, chosen.steps, chosen.guidance, chosen.sheet)
     print(json.dumps(table, indent=2))
