@@ -21,6 +21,7 @@ _WITHOUT_EFFECT = {
     "keep_every",
     "gradient_checkpointing",
     "cuda_graphs",
+    "gpus",
     "offload",
     "fit_memory",
     "memory_limit",

@@ -41,10 +41,11 @@ class Feeder:
     Args:
         make: Makes a batch from its number; a pure function.
         device: Where batches go.
+        stride: From one batch to the next that is asked for.
     """
 
-    def __init__(self, make: Callable[[int], Feed], device: torch.device) -> None:
-        self._make, self._device = make, device
+    def __init__(self, make: Callable[[int], Feed], device: torch.device, stride: int = 1) -> None:
+        self._make, self._device, self._stride = make, device, stride
         self._ahead = ThreadPoolExecutor(1, "feeder") if device.type == "cuda" else None
         self._next: tuple[int, Future[Feed]] | None = None
 
@@ -55,7 +56,8 @@ class Feeder:
             return Feed(fed.batch.map(lambda tensor: tensor.to(self._device)), fed.draws.to(self._device))
         ready = self._next is not None and self._next[0] == index
         fed = self._next[1].result() if self._next is not None and ready else self._prepare(index)
-        self._next = (index + 1, self._ahead.submit(self._prepare, index + 1))
+        following = index + self._stride
+        self._next = (following, self._ahead.submit(self._prepare, following))
         return Feed(
             fed.batch.map(lambda tensor: tensor.to(self._device, non_blocking=True)), fed.draws.to(self._device)
         )

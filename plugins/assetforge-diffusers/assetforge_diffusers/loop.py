@@ -26,6 +26,7 @@ from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.quantize import offload_base, quantize_base
 from assetforge_diffusers.regions import compile_regions
 from assetforge_diffusers.schedule import learning_rate_factor
+from assetforge_diffusers.team import Leader
 
 __all__ = ["BadStep", "TrainingLoop"]
 
@@ -66,6 +67,7 @@ class TrainingLoop:
             machine: Where.
         """
         self.params, self.total, self.seed, self.machine = params, total, seed, machine
+        self._leader: Leader | None = None
         self.family, self.material = family, material
         self.shuffle = Shuffle(
             [_rows(material, bucket.entries) for bucket in material.buckets],
@@ -76,7 +78,7 @@ class TrainingLoop:
         )
         self.modules = _adapted(family, params, seed, machine.device, len(material.buckets))
         self.parameters = trainable(self.modules)
-        self._clipped = list(self.parameters.values())
+        self.trained = list(self.parameters.values())
         self.optimizer = machine.accelerator.prepare_optimizer(make_optimizer(params, self._groups()))
         self.ema = Ema(self.parameters, params.ema) if params.ema else None
         objective = family.objective
@@ -87,7 +89,7 @@ class TrainingLoop:
             noise_offset=params.noise_offset,
             times=params.noise_levels,
         )
-        self._feeder = Feeder(self._feed, machine.device)
+        self._feeder = Feeder(self._feed, machine.device, params.gpus)
         self._graphs = self._recording()
         self._window = 1 if machine.device.type == "cpu" else _GPU_WINDOW
         self._figures = torch.zeros((self._window, 2), device=machine.device)
@@ -112,22 +114,39 @@ class TrainingLoop:
         pinned = self.machine.device.type == "cuda"
         return Feed(self.material.batch(picks), draw(generator(self.seed, "step", index), shape, pinned=pinned))
 
+    def lead(self, leader: Leader) -> None:
+        """Share the batches of every step with other processes from now on."""
+        self._leader = leader
+
     def step(self, index: int) -> None:
         """Do step ``index``, counted from 0."""
-        params, accelerator = self.params, self.machine.accelerator
-        losses = []
-        for batch in range(index * params.accumulate, (index + 1) * params.accumulate):
-            fed = self._feeder.take(batch)
-            if params.dropout:
-                torch.manual_seed(key(self.seed, "dropout", batch))
-            losses.append(self._learn(fed) if self._graphs is None else self._graphs(fed))
-        norm = accelerator.clip_grad_norm_(self._clipped, params.max_grad_norm or float("inf"))
+        params, accelerator, leader = self.params, self.machine.accelerator, self._leader
+        if leader is None:
+            loss = self.add_gradients(range(index * params.accumulate, (index + 1) * params.accumulate))
+        else:
+            leader.begin(index, self.trained)
+            loss = leader.gather(self.add_gradients(leader.member.batches(index, params.accumulate)))
+        norm = accelerator.clip_grad_norm_(self.trained, params.max_grad_norm or float("inf"))
         set_learning_rates(self.optimizer, learning_rate_factor(params.lr_scheduler, index, self.total, params.warmup))
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=self._graphs is None)
+        self.forget_gradients()
         if self.ema is not None:
             self.ema.update()
-        self._keep(index, losses[0] if len(losses) == 1 else torch.stack(losses).mean(), norm)
+        self._keep(index, loss / params.accumulate, norm)
+
+    def add_gradients(self, batches: range) -> torch.Tensor:
+        """Add the gradients of some batches; the sum of their losses."""
+        losses = []
+        for batch in batches:
+            fed = self._feeder.take(batch)
+            if self.params.dropout:
+                torch.manual_seed(key(self.seed, "dropout", batch))
+            losses.append(self._learn(fed) if self._graphs is None else self._graphs(fed))
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def forget_gradients(self) -> None:
+        """Begin the next step without any."""
+        self.optimizer.zero_grad(set_to_none=self._graphs is None)
 
     def _learn(self, fed: Feed) -> torch.Tensor:
         """Add a batch's gradients; its loss."""
@@ -142,7 +161,7 @@ class TrainingLoop:
         steady = not params.dropout and not params.offload and machine.accelerator.scaler is None
         if machine.device.type != "cuda" or not params.cuda_graphs or not steady:
             return None
-        return StepGraphs(self._learn, self._clipped, CudaRecorder(machine.device))
+        return StepGraphs(self._learn, self.trained, CudaRecorder(machine.device))
 
     @property
     def trouble(self) -> str:
@@ -229,8 +248,10 @@ class TrainingLoop:
             self.machine.accelerator.scaler.load_state_dict(dict(state))
 
     def close(self) -> None:
-        """Stop preparing batches."""
+        """Stop preparing batches, and send other processes home."""
         self._feeder.close()
+        if self._leader is not None:
+            self._leader.close()
 
 
 def _rows(material: Material, entries: Sequence[int]) -> list[int]:

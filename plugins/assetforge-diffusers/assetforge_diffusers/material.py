@@ -121,6 +121,12 @@ class Material:
         """Where the pictures are kept."""
         return self.buckets[0].moments.device
 
+    def to(self, place: torch.device) -> "Material":
+        """The same on ``place``."""
+        return Material(
+            self.entries, [_moved(bucket, place) for bucket in self.buckets], _moved_texts(self.texts, place)
+        )
+
     def bucket_of(self, entry: int) -> Bucket:
         """The bucket of an entry."""
         return self.buckets[self._place[entry][0]]
@@ -190,7 +196,7 @@ def prepare_material(
         tensor.nbytes for tensor in (*texts.tokens.values(), *(texts.told or {}).values())
     )
     place = device if size < _DEVICE_BUDGET else torch.device("cpu")
-    return Material(entries, [_moved(bucket, place) for bucket in buckets], _moved_texts(texts, place))
+    return Material(entries, buckets, texts).to(place)
 
 
 def _moved(bucket: Bucket, place: torch.device) -> Bucket:

@@ -50,6 +50,7 @@ _SHAPELESS = {
     "learning_rate": 1e-4,
     "compile": False,
     "cuda_graphs": False,
+    "gpus": 1,
     "fit_memory": "ask",
     "memory_limit": 0.0,
     "steps": 0,

@@ -281,6 +281,15 @@ class LoraTrainerParams(Params):
         advanced=True,
         affects_result=False,
     )
+    gpus: int = param(
+        1,
+        "GPUs that share the batches of a step, which accumulate must be a multiple of; what is learnt is the same. On a CPU, processes.",
+        group="Machine",
+        advanced=True,
+        ge=1,
+        le=16,
+        affects_result=False,
+    )
     compile: bool = param(
         False,
         "Compile the blocks of the denoiser: the first step of every size takes a minute or more longer, all others 4 to 10 % less time and memory on a GPU.",

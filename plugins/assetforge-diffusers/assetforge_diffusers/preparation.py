@@ -14,6 +14,7 @@ from assetforge_diffusers.checkpoints import MEMORY_MEASURES
 from assetforge_diffusers.draws import Pick
 from assetforge_diffusers.families import open_family
 from assetforge_diffusers.families.base import Family
+from assetforge_diffusers.follower import Share, follow
 from assetforge_diffusers.ladder import Fit, preflight, relieve
 from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.machine import Machine, take_machine
@@ -23,6 +24,7 @@ from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import TRAINER
 from assetforge_diffusers.prior import prior_items
 from assetforge_diffusers.schedule import total_steps
+from assetforge_diffusers.team import assemble, check_size
 from assetforge_diffusers.views import describe_plan, plan_entries
 
 __all__ = ["Preparation", "prepare"]
@@ -81,8 +83,23 @@ class Preparation:
     def loop(self, params: LoraTrainerParams) -> TrainingLoop:
         """The run in memory: adapters added, nothing trained or restored yet."""
         views = sum(entry.item.repeats for entry in self.material.entries)
-        return TrainingLoop(
-            self.family, self.material, params, total_steps(params, views), self.context.seed, self.machine
+        total = total_steps(params, views)
+        loop = TrainingLoop(self.family, self.material, params, total, self.context.seed, self.machine)
+        if params.gpus > 1:
+            loop.lead(assemble(params.gpus, follow, self._share(params, total), self.machine.device))
+        return loop
+
+    def _share(self, params: LoraTrainerParams, total: int) -> Share:
+        context, base = self.context, self.context.payload.base
+        return Share(
+            base=base,
+            path=context.base_path(base),
+            cache=context.cache,
+            params=params,
+            material=self.material.to(torch.device("cpu")),
+            total=total,
+            seed=context.seed,
+            threads=context.threads,
         )
 
     def _as_begun(self) -> tuple[LoraTrainerParams, bool]:
@@ -117,6 +134,7 @@ def prepare(context: TrainContext) -> Preparation:
         )
     items = _chosen_items(context, params)
     machine = take_machine(context.device, context.threads, params.precision, training=True)
+    check_size(params.gpus, params.accumulate, machine.device)
     if machine.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     context.log(f"Training on {machine.device} in {machine.precision}.")

@@ -41,7 +41,7 @@ class Again:
 def run(context: FolderContext, recorder: Again | None) -> tuple[TrainingLoop, list[float]]:
     loop = prepare(context).loop(context.params)
     if recorder is not None:
-        loop._graphs = StepGraphs(loop._learn, loop._clipped, recorder)
+        loop._graphs = StepGraphs(loop._learn, loop.trained, recorder)
     losses = []
     for index in range(SETTINGS["steps"]):
         loop.step(index)
