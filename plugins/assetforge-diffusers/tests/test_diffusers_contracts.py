@@ -21,6 +21,7 @@ class TestTrainerContract(TrainerContract):
     spec = TRAINER
     params: ClassVar = {
         "steps": 6,
+        "accumulate": 2,
         "rank": 4,
         "alpha": 3.0,
         "batch_size": 2,
