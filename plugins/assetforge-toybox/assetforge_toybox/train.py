@@ -26,7 +26,7 @@ PICTURES = {"scenes": 24_000, "doodles": 4_000, "shots": 6_000}
 AUTOENCODER_STEPS, AUTOENCODER_BROAD_STEPS = 3_500, 1_000
 READER_STEPS = 1_500
 PROBE_STEPS = 1_000
-BASE_STEPS = 8_000
+BASE_STEPS = 16_000
 STAGES = ("autoencoder", "reader", "probe", "base")
 
 
