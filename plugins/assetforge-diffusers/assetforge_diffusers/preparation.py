@@ -134,7 +134,8 @@ def prepare(context: TrainContext) -> Preparation:
         )
     items = _chosen_items(context, params)
     machine = take_machine(context.device, context.threads, params.precision, training=True)
-    check_size(params.gpus, params.accumulate, machine.device)
+    scaled = machine.accelerator.scaler is not None
+    check_size(params.gpus, params.accumulate, machine.device, scaled=scaled)
     if machine.device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     context.log(f"Training on {machine.device} in {machine.precision}.")

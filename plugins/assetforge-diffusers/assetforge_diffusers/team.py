@@ -31,12 +31,17 @@ _MOMENT_S = 5.0
 _OVER = -1
 
 
-def check_size(gpus: int, accumulate: int, device: torch.device) -> None:
+def check_size(gpus: int, accumulate: int, device: torch.device, *, scaled: bool) -> None:
     """Whether a team of that size can work here.
 
     Raises:
-        UsageError: The batches of a step cannot be shared out evenly, or there are fewer GPUs.
+        UsageError: The batches of a step cannot be shared out evenly, there are fewer GPUs, or losses are ``scaled``, as in fp16: each process would come
+            to a scale of its own, and their gradients could not be added.
     """
+    if gpus > 1 and scaled:
+        raise UsageError(
+            "Several GPUs cannot share the work in fp16.", hint="Set precision to bf16 or fp32, or gpus to 1."
+        )
     if accumulate % gpus:
         raise UsageError(
             f"{accumulate} batches a step cannot be shared by {gpus} GPUs.",

@@ -12,6 +12,7 @@ from assetforge.api.context import Stopped
 from assetforge.errors import UsageError
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.preparation import prepare
+from assetforge_diffusers.team import check_size
 from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, fresh_workdir, tiny_base, write_pictures
 
@@ -100,6 +101,12 @@ def test_a_process_that_ends_ends_the_run_with_a_sentence(world: tuple, tmp_path
     ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=150, check=False)
     assert ended.returncode != 0
     assert "The process of GPU 1 ended in the middle of training" in ended.stderr
+
+
+def test_losses_that_are_scaled_by_each_process_alone_are_refused() -> None:
+    check_size(1, 1, torch.device("cpu"), scaled=True)
+    with pytest.raises(UsageError, match="fp16"):
+        check_size(2, 2, torch.device("cpu"), scaled=True)
 
 
 def test_batches_that_cannot_be_shared_are_refused(world: tuple, tmp_path: Path) -> None:
