@@ -6,6 +6,7 @@ several of diffusers' layers, one below the other.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from assetforge.errors import UsageError
 from assetforge_diffusers.keys.place import Place
@@ -83,7 +84,8 @@ def loose_place(path: str) -> Place:
     return Place(f"lycoris_{_flat(path)}")
 
 
-def readable(family: str, component: str, path: str) -> list[Place]:
+@lru_cache(maxsize=1 << 16)
+def readable(family: str, component: str, path: str) -> tuple[Place, ...]:
     """All places, by :func:`canonical` name, where files of other tools keep the layer at ``path``."""
     places = {_body(component, path): Place(_body(component, path))}
     if not is_encoder(component):
@@ -92,9 +94,10 @@ def readable(family: str, component: str, path: str) -> list[Place]:
             published = Place(_flat(sgm))
         if published:
             places[published.name] = published
-    return list(places.values())
+    return tuple(places.values())
 
 
+@lru_cache(maxsize=1 << 16)  # versions of one asset hold the same names
 def canonical(family: str, name: str) -> tuple[str, str]:
     """The component (``""`` for the denoiser) and the layer, free of prefixes and dots, that a name in a file means."""
     for component, prefix in _ENCODERS[family].items():

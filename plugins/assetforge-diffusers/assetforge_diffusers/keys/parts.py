@@ -1,6 +1,7 @@
 """What the tensors of one layer are called in a file, and what they are called in peft."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ _READ = {
 }
 
 
+@lru_cache(maxsize=1 << 16)  # versions of one asset hold the same keys
 def split_key(key: str) -> tuple[str, str]:
     """Split a file's key into the layer's name and peft's name of the tensor (or ``alpha``).
 
