@@ -13,11 +13,22 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from assetforge.errors import ConfigError
 from assetforge.paths import user_config_file
-from assetforge.services.project_config import GcConfig, IngestConfig, ProjectConfig, ProjectDefaults, config_error
+from assetforge.services.project_config import (
+    BudgetConfig,
+    GcConfig,
+    IngestConfig,
+    ProjectConfig,
+    ProjectDefaults,
+    QueueConfig,
+    RetrainConfig,
+    WatchConfig,
+    config_error,
+)
 
 __all__ = ["Settings", "UserConfig", "load_settings"]
 
 _PREFIX = "ASSETFORGE_"
+_SECTIONS = {"defaults", "ingest", "gc", "watch", "retrain", "budget", "queue"}
 
 
 class UserConfig(BaseModel):
@@ -27,6 +38,10 @@ class UserConfig(BaseModel):
         defaults: What is used when nothing more specific says otherwise.
         ingest: How files are taken in.
         gc: How long things stay that nothing needs any more.
+        watch: How folders are watched.
+        retrain: When assets are trained again.
+        budget: What automatic runs may cost.
+        queue: How the queue treats this machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +49,10 @@ class UserConfig(BaseModel):
     defaults: ProjectDefaults = ProjectDefaults()
     ingest: IngestConfig = IngestConfig()
     gc: GcConfig = GcConfig()
+    watch: WatchConfig = WatchConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    budget: BudgetConfig = BudgetConfig()
+    queue: QueueConfig = QueueConfig()
 
 
 class Settings(BaseSettings):
@@ -43,6 +62,10 @@ class Settings(BaseSettings):
         defaults: What is used when nothing more specific says otherwise.
         ingest: How files are taken in.
         gc: How long things stay that nothing needs any more.
+        watch: How folders are watched.
+        retrain: When assets are trained again.
+        budget: What automatic runs may cost.
+        queue: How the queue treats this machine.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore")
@@ -50,6 +73,10 @@ class Settings(BaseSettings):
     defaults: ProjectDefaults = ProjectDefaults()
     ingest: IngestConfig = IngestConfig()
     gc: GcConfig = GcConfig()
+    watch: WatchConfig = WatchConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    budget: BudgetConfig = BudgetConfig()
+    queue: QueueConfig = QueueConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -77,7 +104,7 @@ def load_settings(project: ProjectConfig | None = None, **flags: Any) -> Setting
     Raises:
         ConfigError: The user's file or a variable of the environment cannot be used; the message names it.
     """
-    film = project.model_dump(exclude_unset=True, include={"defaults", "ingest", "gc"}) if project else {}
+    film = project.model_dump(exclude_unset=True, include=_SECTIONS) if project else {}
     given: dict[str, Any] = {}
     for key, value in flags.items():
         section, _, name = key.partition("__")

@@ -4,7 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -13,10 +13,16 @@ from assetforge.durable import locked, write_atomic
 from assetforge.errors import ConfigError, UsageError
 
 __all__ = [
+    "BudgetConfig",
+    "GcConfig",
     "IngestConfig",
     "PluginsConfig",
     "ProjectConfig",
     "ProjectDefaults",
+    "QueueConfig",
+    "RetrainConfig",
+    "WatchConfig",
+    "WatchRootConfig",
     "config_error",
     "read_config",
     "set_value",
@@ -51,6 +57,35 @@ title = ""
 # grace_hours = 24
 # trash_days = 7
 # failed_jobs_days = 14
+
+# Folders that are watched: the references folder of every asset, and those named here.
+[watch]
+# mode = "auto"              # or "events", "polling"
+# settle_seconds = 2.0
+# scan_minutes = 5.0
+# min_side = 0               # smaller pictures wait for a decision
+# [[watch.roots]]
+# asset = "mara"
+# path = "/mnt/art/mara"
+
+# When an asset is trained again after its references changed.
+[retrain]
+# mode = "ask"               # "off", "ask", or "auto"
+# quiet_minutes = 10
+# min_new = 3
+# hours = "20:00-08:00"      # local time; empty is always
+# [retrain.assets.mara]      # what is different for one asset
+# mode = "auto"
+
+# What automatic runs may cost; what is not named has no limit.
+[budget]
+# runs_per_day = 8
+# hours_per_day = 10
+
+# How the queue treats this machine.
+[queue]
+# min_free_gb = 2.0
+# stuck_minutes = 60
 
 [plugins]
 # Plugins that this film cannot do without; `assetforge doctor` names the ones that are missing.
@@ -104,6 +139,128 @@ class GcConfig(_Section):
     backups: int = Field(default=5, ge=1)
 
 
+class WatchRootConfig(_Section):
+    """A folder outside the film that is watched for an asset.
+
+    Attributes:
+        asset: Whose references its pictures become.
+        path: The folder, absolute or relative to the film.
+        mode: How it is watched.
+    """
+
+    asset: str
+    path: str
+    mode: Literal["auto", "events", "polling"] = "auto"
+
+
+class WatchConfig(_Section):
+    """How folders are watched.
+
+    Attributes:
+        mode: ``events`` from the system, ``polling``, or ``auto``: polling on network filesystems.
+        settle_seconds: How long size and time of a file must stay the same before it is read.
+        network_settle_seconds: The same on network filesystems.
+        scan_minutes: Between two full looks at every folder, whatever events said.
+        poll_seconds: Between two looks at a folder that is polled.
+        min_side: Pictures with a shorter side below this, in pixels, wait for a decision.
+        near_duplicates: ``take`` them, or ``ask``: they wait for a decision.
+        roots: Further folders.
+    """
+
+    mode: Literal["auto", "events", "polling"] = "auto"
+    settle_seconds: float = Field(default=2.0, ge=0.05)
+    network_settle_seconds: float = Field(default=10.0, ge=0.05)
+    scan_minutes: float = Field(default=5.0, gt=0.0)
+    poll_seconds: float = Field(default=5.0, ge=0.05)
+    min_side: int = Field(default=0, ge=0)
+    near_duplicates: Literal["take", "ask"] = "take"
+    roots: tuple[WatchRootConfig, ...] = ()
+
+
+class RetrainOverride(_Section):
+    """What is different for one asset; see :class:`RetrainConfig`."""
+
+    mode: Literal["off", "ask", "auto"] | None = None
+    quiet_minutes: float | None = Field(default=None, ge=0.0)
+    min_references: int | None = Field(default=None, ge=1)
+    min_new: int | None = Field(default=None, ge=0)
+    min_changed: int | None = Field(default=None, ge=0)
+    min_removed: int | None = Field(default=None, ge=0)
+    cooldown_minutes: float | None = Field(default=None, ge=0.0)
+    hours: str | None = None
+    require_rights: bool | None = None
+    warm_start: bool | None = None
+    recipe: str | None = None
+    then: tuple[Literal["render", "compare"], ...] | None = None
+
+
+class RetrainConfig(_Section):
+    """When an asset is trained again.
+
+    Attributes:
+        mode: ``off``: never by itself; ``ask``: a person says yes; ``auto``: by itself.
+        quiet_minutes: How long nothing may have changed.
+        min_references: Fewest references to train on at all.
+        min_new: Fewest new pictures that are a reason; pictures that look like others count once. 0 makes new pictures no reason.
+        min_changed: Fewest changed ones (caption, crop, mask, repeats, split); 0 makes changes no reason.
+        min_removed: Fewest removed ones; 0 makes removals no reason.
+        cooldown_minutes: From the end of a run to the next one of the asset.
+        hours: Hours of the day, local time, such as ``20:00-08:00`` or ``12:00-13:00, 20:00-08:00``; empty is always.
+        require_rights: References without a word about rights keep it from training.
+        warm_start: Go on from the newest version instead of from scratch.
+        recipe: Preset of automatic runs; empty is the asset's own.
+        then: What follows a run.
+        assets: What is different for single assets, by name.
+    """
+
+    mode: Literal["off", "ask", "auto"] = "ask"
+    quiet_minutes: float = Field(default=10.0, ge=0.0)
+    min_references: int = Field(default=5, ge=1)
+    min_new: int = Field(default=3, ge=0)
+    min_changed: int = Field(default=3, ge=0)
+    min_removed: int = Field(default=1, ge=0)
+    cooldown_minutes: float = Field(default=60.0, ge=0.0)
+    hours: str = ""
+    require_rights: bool = False
+    warm_start: bool = False
+    recipe: str = ""
+    then: tuple[Literal["render", "compare"], ...] = ("render", "compare")
+    assets: dict[str, RetrainOverride] = Field(default_factory=dict)
+
+    def of(self, asset: str) -> "RetrainConfig":
+        """What counts for one asset."""
+        own = self.assets.get(asset)
+        return self.model_copy(update=own.model_dump(exclude_none=True)) if own else self
+
+
+class BudgetConfig(_Section):
+    """What automatic runs of the film may cost; ``None`` is no limit.
+
+    Attributes:
+        runs_per_day: Runs in a calendar day, local time.
+        hours_per_day: Hours of running in a calendar day.
+        runs_per_film: Runs, ever.
+        hours_per_film: Hours, ever.
+    """
+
+    runs_per_day: int | None = Field(default=None, ge=0)
+    hours_per_day: float | None = Field(default=None, ge=0.0)
+    runs_per_film: int | None = Field(default=None, ge=0)
+    hours_per_film: float | None = Field(default=None, ge=0.0)
+
+
+class QueueConfig(_Section):
+    """How the queue treats this machine.
+
+    Attributes:
+        min_free_gb: Free space, in GB of 10^9 bytes, below which no job starts; at half of it, running ones save and stop.
+        stuck_minutes: A job that says nothing for so long is ended and tried again; 0 waits for ever.
+    """
+
+    min_free_gb: float = Field(default=2.0, ge=0.0)
+    stuck_minutes: float = Field(default=60.0, ge=0.0)
+
+
 class PluginsConfig(_Section):
     """Plugins of the film.
 
@@ -123,6 +280,10 @@ class ProjectConfig(_Section):
         defaults: Fallbacks.
         ingest: How files are taken in.
         gc: How long things stay.
+        watch: How folders are watched.
+        retrain: When assets are trained again.
+        budget: What automatic runs may cost.
+        queue: How the queue treats this machine.
         plugins: Required plugins.
     """
 
@@ -131,6 +292,10 @@ class ProjectConfig(_Section):
     defaults: ProjectDefaults = ProjectDefaults()
     ingest: IngestConfig = IngestConfig()
     gc: GcConfig = GcConfig()
+    watch: WatchConfig = WatchConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    budget: BudgetConfig = BudgetConfig()
+    queue: QueueConfig = QueueConfig()
     plugins: PluginsConfig = PluginsConfig()
 
     @field_validator("name")

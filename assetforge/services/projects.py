@@ -57,7 +57,7 @@ class Project:
 
         own = read_config(self.paths.config)
         settings = load_settings(own)
-        return own.model_copy(update={"defaults": settings.defaults, "ingest": settings.ingest, "gc": settings.gc})
+        return own.model_copy(update={name: getattr(settings, name) for name in type(settings).model_fields})
 
     @contextmanager
     def read(self) -> Iterator[Session]:
