@@ -14,10 +14,15 @@ __all__ = [
     "ComparisonReady",
     "DatasetFrozen",
     "Event",
+    "FilesQuarantined",
     "ReferencesAdded",
+    "RetrainProposed",
+    "RetrainStarted",
     "RunFinished",
     "VersionCreated",
     "VersionReviewed",
+    "WatchRootBack",
+    "WatchRootLost",
 ]
 
 JOB_EVENT_KINDS = ("started", "progress", "checkpoint", "sample", "metric", "log", "failed", "finished")
@@ -99,3 +104,45 @@ class AliasMoved(Event):
     alias: str
     version: str
     previous: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesQuarantined(Event):
+    """New files of one asset were put aside, for one reason."""
+
+    asset: str
+    files: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRootLost(Event):
+    """A watched folder cannot be reached; that is an outage, and nothing in it counts as deleted."""
+
+    asset: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRootBack(Event):
+    """A watched folder can be reached again."""
+
+    asset: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainProposed(Event):
+    """An asset would be trained again if a person agrees; ``because`` says what changed."""
+
+    asset: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainStarted(Event):
+    """An asset is trained again by itself; ``because`` says what changed."""
+
+    asset: str
+    run: int
+    because: str
