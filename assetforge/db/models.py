@@ -83,7 +83,7 @@ class Image(SQLModel, table=True):
 
 
 class Reference(SQLModel, table=True):
-    """A picture of an asset. Identity is (asset, bytes), never a path."""
+    """A picture of an asset. Identity is (asset, bytes), never a path. ``excluded_by`` is ``watch`` when its file went away, empty for a person."""
 
     __tablename__ = "reference"
     __table_args__ = (
@@ -98,6 +98,7 @@ class Reference(SQLModel, table=True):
     sha256: str = Field(foreign_key="image.sha256", index=True)
     state: str = "active"
     excluded_reason: str = ""
+    excluded_by: str = Field(default="", sa_column_kwargs={"server_default": ""})
     file_name: str = ""
     origin: str = ""
     rights: str = ""

@@ -10,12 +10,16 @@ __all__ = [
     "RUN_STATES",
     "SPLITS",
     "VERSION_STAGES",
+    "WATCHED_FILE_STATES",
+    "WATCH_ROOT_STATES",
     "JobKind",
     "JobState",
     "ReferenceState",
     "RunState",
     "Split",
     "VersionStage",
+    "WatchRootState",
+    "WatchedFileState",
 ]
 
 RunState = Literal["queued", "staging", "running", "collecting", "succeeded", "failed", "cancelled", "lost"]
@@ -24,6 +28,9 @@ JobKind = Literal["train", "render", "score"]
 VersionStage = Literal["candidate", "approved", "rejected", "retired"]
 ReferenceState = Literal["active", "excluded"]
 Split = Literal["train", "held_out"]
+WatchRootState = Literal["ok", "lost", "problem"]
+WatchedFileState = Literal["taken", "beside", "quarantined", "discarded"]
+"""``beside`` are captions and masks that belong to a picture."""
 
 RUN_STATES: tuple[str, ...] = get_args(RunState)
 JOB_STATES: tuple[str, ...] = RUN_STATES
@@ -32,3 +39,5 @@ JOB_KINDS: tuple[str, ...] = get_args(JobKind)
 VERSION_STAGES: tuple[str, ...] = get_args(VersionStage)
 REFERENCE_STATES: tuple[str, ...] = get_args(ReferenceState)
 SPLITS: tuple[str, ...] = get_args(Split)
+WATCH_ROOT_STATES: tuple[str, ...] = get_args(WatchRootState)
+WATCHED_FILE_STATES: tuple[str, ...] = get_args(WatchedFileState)

@@ -86,7 +86,7 @@ def examine(root: Path | None = None) -> list[Check]:
 
 def filesystem_of(path: Path) -> str:
     """Type of the filesystem that holds a path, such as ``ext4``; empty when the system does not say."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     path = path.resolve()
     mounts = [(Path(part.mountpoint), part.fstype) for part in psutil.disk_partitions(all=True)]

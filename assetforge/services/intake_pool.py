@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 
 from assetforge.services.intake_watch import Board, Place, Watch
@@ -19,8 +20,9 @@ from assetforge.store.blobs import BlobStore
 from assetforge.store.intake import TakenChunk, crashed, take_in, too_slow
 from assetforge.store.thumbs import ThumbStore
 
-__all__ = ["IntakePool", "usable_cores"]
+__all__ = ["IntakePool", "usable_cores", "warm_up"]
 
+_PRELOADED = ["assetforge.services.intake_pool"]
 _CHUNK = 48
 _LAST_CHUNK = 8
 _WINDOW = 3
@@ -164,7 +166,7 @@ class IntakePool:
     def _executor(self, workers: int) -> Iterator[tuple[ProcessPoolExecutor, Watch]]:
         context = multiprocessing.get_context(_start_method())
         if context.get_start_method() == "forkserver":
-            context.set_forkserver_preload(["assetforge.services.intake_pool"])
+            context.set_forkserver_preload(_PRELOADED)
         board = Board(context, workers)
         watch = Watch(board, self._limit_s)
         executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(self._stores, board))
@@ -176,6 +178,13 @@ class IntakePool:
             raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def warm_up() -> None:
+    """Start now what processes are forked from where there are several threads, so that the first file need not wait for it."""
+    if sys.platform != "win32":
+        multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+        forkserver.ensure_running()
 
 
 def _submit(executor: ProcessPoolExecutor, number: int, chunk: list[Path] | TakenChunk) -> _UnderWay:

@@ -216,6 +216,7 @@ def _set_state(project: Project, address: str, state: str, reason: str) -> Refer
         asset, reference = find_reference(session, address)
         if (reference.state, reference.excluded_reason) != (state, reason):
             reference.state, reference.excluded_reason, reference.updated_at = state, reason, utc_now()
+            reference.excluded_by = ""
             session.add(reference)
             verb = "excluded" if state == "excluded" else "restored"
             record(session, current_actor(), verb, reference_address(asset.name, reference.sha256), **_noted(reason))

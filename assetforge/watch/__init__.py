@@ -1,0 +1,1 @@
+"""Folders that watch themselves: events are hints, the scan is the truth."""
