@@ -2,10 +2,10 @@
 """Runs a bundle on whatever machine it finds itself; travels with it. Standard library only, Python 3.8 or newer.
 
 A work folder holds ``job.json`` and ``manifest.jsonl`` (what to run, and the hash of every input), and has exactly one writer at a time: ``agent.lock`` is
-locked by the agent and inherited by the child, so that it stays locked for as long as either lives. The fact of success is ``result.json``, which the
-child writes last; exit codes prove nothing. A cancelled attempt has a marker ``control/cancel-<attempt>``; a bare SIGTERM means interrupted, and
-resumable. ``status.json`` says what the agent last knew, ``status`` what is true now: ``orphaned`` when the agent died and the child lives, ``lost``
-when both are gone without a result.
+locked by the agent and inherited by the child, so that it stays locked for as long as either lives; ``--keep`` hands on further locks in the same way. The
+fact of success is ``result.json``, which the child writes last; exit codes prove nothing. A cancelled attempt has a marker ``control/cancel-<attempt>``; a
+bare SIGTERM means interrupted, and resumable. ``status.json`` says what the agent last knew, ``status`` what is true now: ``orphaned`` when the agent died
+and the child lives, ``lost`` when both are gone without a result.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ TRY_AGAIN = 75
 RUNNING_STATES = ("starting", "running", "orphaned")
 FINAL_STATES = ("succeeded", "failed", "cancelled", "interrupted", "lost")
 HEARTBEAT_S = 5.0
+UNRESPONSIVE_S = 10.0
 POLL_S = 0.1
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 130, "interrupted": TRY_AGAIN}
 
@@ -249,8 +250,8 @@ def input_problem(workdir: Path) -> str:
 class Attempt:
     """One try of a job, by the process that holds the lock."""
 
-    def __init__(self, workdir: Path, number: int, lock: int, python: str, env: dict[str, str]) -> None:
-        self.workdir, self.number, self.lock, self.python, self.env = workdir, number, lock, python, env
+    def __init__(self, workdir: Path, number: int, locks: tuple[int, ...], python: str, env: dict[str, str]) -> None:
+        self.workdir, self.number, self.locks, self.python, self.env = workdir, number, locks, python, env
         self.previous_child = read_json(workdir / "status.json").get("child")
         self.interrupted = False
         self.beat = 0.0
@@ -300,7 +301,7 @@ class Attempt:
         with (self.workdir / "log.txt").open("ab") as log:
             return subprocess.Popen(
                 argv,
-                **_alone(self.workdir, log, (self.lock,)),
+                **_alone(self.workdir, log, self.locks),
                 env=env,
                 preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509 - this process has no other threads
             )
@@ -395,7 +396,7 @@ def command_run(options: argparse.Namespace) -> int:
     lock, number = (options.lock, options.attempt) if options.lock else _claim(options.workdir, options.attempt)
     if lock is None:
         return number
-    return EXIT_CODES[Attempt(options.workdir, number, lock, options.python, options.env).run()]
+    return EXIT_CODES[Attempt(options.workdir, number, (lock, *options.keep), options.python, options.env).run()]
 
 
 def command_start(options: argparse.Namespace) -> int:
@@ -406,7 +407,9 @@ def command_start(options: argparse.Namespace) -> int:
     words = ["run", str(options.workdir), "--attempt", str(number), "--python", options.python, "--lock", str(lock)]
     for name, value in options.env.items():
         words += ["--env", f"{name}={value}"]
-    agent = _detached(options.workdir, words, (lock,))
+    for descriptor in options.keep:
+        words += ["--keep", str(descriptor)]
+    agent = _detached(options.workdir, words, (lock, *options.keep))
     while int(read_json(options.workdir / "status.json").get("attempt", 0)) < number and agent.poll() is None:
         time.sleep(0.01)
     started = int(read_json(options.workdir / "status.json").get("attempt", 0)) >= number
@@ -452,22 +455,37 @@ def command_follow(options: argparse.Namespace) -> int:
 
 
 def command_cancel(options: argparse.Namespace) -> int:
-    """Mark an attempt as cancelled; its agent stops the child, and a child without an agent is stopped from here."""
+    """Mark an attempt as cancelled; its agent stops the child. What that does not end is ended by a process that stays behind for it."""
     marker = cancel_marker(options.workdir, options.attempt)
     marker.parent.mkdir(exist_ok=True)
     marker.touch()
     status = read_status(options.workdir)
-    if status["state"] == "orphaned":
-        _detached(options.workdir, ["reap", str(options.workdir), "--grace", str(options.grace)], ())
+    if status["state"] in RUNNING_STATES and status.get("attempt") == options.attempt:
+        words = ["reap", str(options.workdir), "--attempt", str(options.attempt), "--grace", str(options.grace)]
+        _detached(options.workdir, words, ())
     _answer({"cancelled": options.attempt, "state": status["state"]})
     return 0
 
 
 def command_reap(options: argparse.Namespace) -> int:
-    """Stop a child whose agent died."""
-    child = read_status(options.workdir).get("child")
-    if child:
-        stop_session(child, options.workdir, options.grace)
+    """End an attempt without its agent's help: at once when the agent died, else when it has not reacted within the grace time and some seconds."""
+    guard = os.open(str(options.workdir / "control" / "reap.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return 0
+    deadline = time.monotonic() + options.grace + UNRESPONSIVE_S
+    while True:
+        status = read_status(options.workdir)
+        if status["state"] not in RUNNING_STATES or status.get("attempt") != options.attempt:
+            return 0
+        if status["state"] == "orphaned" or time.monotonic() >= deadline:
+            break
+        time.sleep(POLL_S)
+    if is_alive(status.get("agent")):
+        _signal([int(status["agent"]["pid"])], signal.SIGKILL)
+    if status.get("child"):
+        stop_session(status["child"], options.workdir, options.grace)
     return 0
 
 
@@ -518,9 +536,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", default=sys.executable, help="run, start: what {python} stands for")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="run, start: for the child")
     parser.add_argument("--lock", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--keep", type=int, action="append", default=[], metavar="FD", help="run, start: held open by agent and child"
+    )
     parser.add_argument("--once", action="store_true", help="follow: do not wait for more")
     parser.add_argument("--interval", type=float, default=0.2, help="follow: seconds between two looks")
-    parser.add_argument("--grace", type=float, default=60.0, help="cancel: seconds before an orphan is killed")
+    parser.add_argument("--grace", type=float, default=60.0, help="cancel: seconds before what does not end is killed")
     parser.add_argument("--blobs", type=Path, help="materialise: where the inputs lie by hash")
     options = parser.parse_args(arguments)
     options.env = dict(pair.split("=", 1) for pair in options.env)

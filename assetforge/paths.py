@@ -1,13 +1,16 @@
 """Every user and project path. The only module that asks platformdirs."""
 
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
     "ProjectPaths",
+    "device_slots_dir",
     "hub_cache_dir",
     "projects_dir",
+    "systemd_units_dir",
     "user_bases_file",
     "user_cache_dir",
     "user_config_file",
@@ -42,6 +45,17 @@ def user_data_dir() -> Path:
 
     home = _home()
     return home / "data" if home else Path(platformdirs.user_data_dir(_APP))
+
+
+def device_slots_dir() -> Path:
+    """Locks of this machine's devices, shared by all films of the user; a folder per machine, since a home may be on a network filesystem."""
+    return user_data_dir() / "slots" / socket.gethostname()
+
+
+def systemd_units_dir() -> Path:
+    """Where ``systemd --user`` looks for the user's own units."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "systemd" / "user"
 
 
 def user_cache_dir() -> Path:
@@ -119,6 +133,11 @@ class ProjectPaths:
     def logs(self) -> Path:
         """Logs of the supervisor."""
         return self.private / "logs"
+
+    @property
+    def outbox(self) -> Path:
+        """Notifications that wait to be sent, a folder per user and machine."""
+        return self.private / "outbox"
 
     @property
     def trash(self) -> Path:

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from assetforge.api.job import Resources
 from assetforge.api.params import Params, param
 from assetforge.api.protocols import EngineState, Handle, Offer
 from assetforge.api.specs import ExecutorSpec
+from assetforge.builtin.device_slots import DeviceSlots, Reservation
+from assetforge.builtin.gpus import Gpu, find_gpus
 from assetforge.errors import BusyError, JobError
+from assetforge.paths import device_slots_dir
 
 __all__ = ["LOCAL_EXECUTOR", "LocalExecutor", "LocalParams"]
 
 _MOST_CPU_SLOTS = 4
 _START_LIMIT_S = 60.0
+_LAST_USER_LEAVES_S = 2.0
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -37,7 +42,7 @@ class LocalParams(Params):
 
 
 class LocalExecutor:
-    """Runs bundles where they lie. One slot per NVIDIA GPU where there is one, else slots of CPU cores.
+    """Runs bundles where they lie. One slot per NVIDIA GPU where there is one, else slots of CPU cores; all films of a user share them.
 
     Args:
         params: How the machine is shared out.
@@ -46,36 +51,108 @@ class LocalExecutor:
     def __init__(self, params: LocalParams | None = None) -> None:
         self._params = params or LocalParams()
         self._offers: Sequence[Offer] = ()
+        self._gpus: dict[str, Gpu] = {}
+        self._slots = DeviceSlots(device_slots_dir())
+        self._reserved: dict[str, Reservation] = {}
 
     def probe(self) -> Sequence[Offer]:
         """The slots of this machine; looked up once."""
         if not self._offers:
-            self._offers = _gpu_offers() or _other_offers(self._params.slots)
+            self._gpus = {f"cuda:{gpu.key}": gpu for gpu in find_gpus(os.environ)}
+            self._offers = [_gpu_offer(slot, gpu) for slot, gpu in self._gpus.items()] or _other_offers(
+                self._params.slots
+            )
         return self._offers
+
+    def want(self, film: str, wants: Mapping[str, int]) -> None:
+        """Say which slots a film waits for, each with the priority of the job; to be repeated every second or so.
+
+        Raises:
+            StorageError: The user's data folder cannot be written.
+        """
+        self._slots.want(film, {self._device(slot): priority for slot, priority in wants.items()})
+
+    def reserve(self, film: str, slot: str) -> Reservation | None:
+        """Take a slot for the next attempt that is submitted there; ``None`` when it is in use or another film has its turn.
+
+        Raises:
+            StorageError: The user's data folder cannot be written.
+        """
+        taken = self._slots.take(film, self._device(slot))
+        if taken is not None:
+            self._reserved[slot] = taken
+        return taken
+
+    def user(self, slot: str) -> str:
+        """Which film uses a slot, or did last."""
+        return self._slots.user(self._device(slot))
 
     def handle(self, job_key: str, attempt: int, workdir: Path) -> Handle:
         """The work folder and the attempt are all it takes."""
         return {"executor": "local", "key": job_key, "attempt": attempt, "workdir": str(workdir)}
 
     def submit(self, handle: Handle, workdir: Path, resources: Resources, slot: str) -> None:
-        """Start the agent of an attempt; an attempt that was started before is left alone.
+        """Start the agent of an attempt, which holds the slot until its processes are gone; an attempt that was started before is left alone.
 
         Raises:
-            BusyError: Another writer is still in the folder; try again later.
+            BusyError: Another writer is still in the folder, or another job in the slot; try again later.
             JobError: The agent could not be started.
         """
+        reserved = self._reserved.pop(slot, None)
+        taken = reserved or self._take(slot, workdir, handle["attempt"])
+        if taken is None:
+            return
+        try:
+            self._start(handle, workdir, self._environment(workdir, resources, slot), taken.descriptor)
+        except BusyError:
+            if reserved is not None:
+                self._reserved[slot] = reserved
+            else:
+                taken.close()
+            raise
+        except BaseException:
+            taken.close()
+            raise
+        taken.close()
+
+    def _start(self, handle: Handle, workdir: Path, environment: Mapping[str, str], slot_lock: int) -> None:
         command = [sys.executable, str(workdir / "agent.py"), "start", str(workdir)]
-        command += ["--attempt", str(handle["attempt"]), "--python", sys.executable]
-        for name, value in self._environment(workdir, resources, slot).items():
+        command += ["--attempt", str(handle["attempt"]), "--python", sys.executable, "--keep", str(slot_lock)]
+        for name, value in environment.items():
             command += ["--env", f"{name}={value}"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_START_LIMIT_S, check=False)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=_START_LIMIT_S,
+                check=False,
+                pass_fds=(slot_lock,),
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise JobError(f"The agent in {workdir} could not be started: {error}") from error
         if done.returncode == agent.TRY_AGAIN:
             raise BusyError(done.stderr.strip() or f"Another writer is still in {workdir}.")
         if done.returncode != 0:
             raise JobError(f"The agent in {workdir} could not be started: {done.stderr.strip()[-2000:]}")
+
+    def _take(self, slot: str, workdir: Path, attempt: int) -> Reservation | None:
+        """A slot that nobody reserved; ``None`` when the attempt was started before, by a supervisor that is gone, and holds it already."""
+        deadline = time.monotonic() + _LAST_USER_LEAVES_S
+        while True:
+            if agent.read_status(workdir).get("attempt", 0) == attempt:
+                return None
+            taken = self._slots.lock("", self._device(slot))
+            if taken is not None:
+                return taken
+            if time.monotonic() >= deadline:
+                raise BusyError(f"Another job is still in slot {slot} of this machine.")
+            time.sleep(0.05)
+
+    def _device(self, slot: str) -> str:
+        """Name of the lock: a GPU is the same one in whatever order it is listed."""
+        self.probe()
+        return self._gpus[slot].uuid if slot in self._gpus else slot
 
     def poll(self, handle: Handle) -> EngineState:
         """What the agent and the system say."""
@@ -118,8 +195,8 @@ class LocalExecutor:
         threads = resources.threads or self._threads(device)
         values = dict.fromkeys(_THREAD_VARIABLES, str(threads))
         values |= {"ASSETFORGE_THREADS": str(threads), "ASSETFORGE_DEVICE": device, "HF_HUB_OFFLINE": "1"}
-        if slot.startswith("cuda:"):
-            values["CUDA_VISIBLE_DEVICES"] = slot.partition(":")[2]
+        if slot in self._gpus:
+            values["CUDA_VISIBLE_DEVICES"] = self._gpus[slot].uuid
         if workdir.parent.name == "jobs":
             # Latents and text embeddings are shared by all jobs of a film.
             values["ASSETFORGE_CACHE"] = str(workdir.parent.parent / "cache")
@@ -137,27 +214,9 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _gpu_offers() -> list[Offer]:
-    """One slot per GPU that ``nvidia-smi`` lists; ``CUDA_VISIBLE_DEVICES`` narrows them as it does for every CUDA program."""
-    query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    if done.returncode != 0:
-        return []
-    offers = []
-    for line in done.stdout.splitlines():
-        index, name, memory = (part.strip() for part in line.split(","))
-        if _is_visible(index, os.environ):
-            vram = float(memory) / 1024 if memory.replace(".", "").isdigit() else 0.0
-            offers.append(Offer(slot=f"cuda:{index}", device="cuda", title=f"{name} ({vram:.0f} GiB)", vram_gb=vram))
-    return offers
-
-
-def _is_visible(index: str, environment: Mapping[str, str]) -> bool:
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    return visible is None or index in [part.strip() for part in visible.split(",")]
+def _gpu_offer(slot: str, gpu: Gpu) -> Offer:
+    title = f"{gpu.name} ({gpu.memory_gb:.0f} GiB)"
+    return Offer(slot=slot, device="cuda", title=title, vram_gb=gpu.memory_gb)
 
 
 def _other_offers(slots: int) -> list[Offer]:

@@ -2,12 +2,34 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from assetforge.api.protocols import Executor, Offer
 from assetforge.errors import AssetForgeError
 from assetforge.extension.registry import get_registry, load
 
-__all__ = ["Executors", "Place", "accepted_devices"]
+__all__ = ["Executors", "Place", "ReservedSlot", "SharedSlots", "accepted_devices"]
+
+
+class ReservedSlot(Protocol):
+    """A slot that is kept for the next attempt that is submitted there."""
+
+    def close(self) -> None:
+        """Give it back, unless an attempt has it by now; may be called again."""
+
+
+@runtime_checkable
+class SharedSlots(Protocol):
+    """What an executor offers besides, whose slots are shared by several films."""
+
+    def want(self, film: str, wants: Mapping[str, int]) -> None:
+        """Say which slots a film waits for, each with the priority of the job; to be repeated every second or so."""
+
+    def reserve(self, film: str, slot: str) -> ReservedSlot | None:
+        """Take a slot for the next attempt; ``None`` when it is in use or another film has its turn."""
+
+    def user(self, slot: str) -> str:
+        """Which film uses a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +43,11 @@ class Place:
 
     executor: Executor
     in_place: bool = True
+
+    @property
+    def shared(self) -> SharedSlots | None:
+        """The executor, when films share its slots."""
+        return self.executor if isinstance(self.executor, SharedSlots) else None
 
 
 def accepted_devices(offer: Offer) -> Collection[str]:
