@@ -1,4 +1,4 @@
-"""What people do with jobs: list, look, cancel, try again, read along."""
+"""What people do with jobs: list, look, hurry, stop, cancel, try again, read along."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,16 @@ from assetforge.jobs.driver import end_job
 from assetforge.jobs.handlers import HANDLERS
 from assetforge.services.projects import Project
 
-__all__ = ["AttemptInfo", "JobInfo", "cancel_job", "follow_log", "get_job", "list_jobs", "retry_job"]
+__all__ = [
+    "AttemptInfo",
+    "JobInfo",
+    "cancel_job",
+    "follow_log",
+    "get_job",
+    "list_jobs",
+    "retry_job",
+    "set_priority",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +68,9 @@ class JobInfo:
         slot: The slot it holds.
         attempt: Attempts so far.
         max_attempts: Attempts there may be.
+        priority: Higher goes first.
         cancel_requested: Somebody asked to stop it.
-        error: Why it failed, or why the last attempt did.
+        error: Why it failed, why the last attempt did, or what a queued one waits for.
         requested_by: Who queued it.
         folder: Its work folder; may be gone.
         step: Last step that was reported.
@@ -80,6 +90,7 @@ class JobInfo:
     slot: str
     attempt: int
     max_attempts: int
+    priority: int
     cancel_requested: bool
     error: str
     requested_by: str
@@ -132,10 +143,18 @@ def cancel_job(
     project: Project,
     job_id: int,
     *,
+    reason: str = "",
     handlers: Mapping[str, str] = HANDLERS,
     supervise: Callable[[Project], None] = ensure_supervisor,
 ) -> str:
     """Cancel a job: a queued one at once; a running one commits a checkpoint and stops, or is killed after its grace time.
+
+    Args:
+        project: The film.
+        job_id: Row id of the job.
+        reason: What people read in the list of jobs when it is cancelled.
+        handlers: Kind to service module.
+        supervise: Makes sure that a supervisor is there to stop it.
 
     Returns:
         The state it is in now; ``cancelled`` when it is over already.
@@ -145,12 +164,12 @@ def cancel_job(
         UsageError: It has ended.
     """
     with project.write() as session:
-        held = queue.request_cancel(session, job_id, queue.new_owner())
+        held = queue.request_cancel(session, job_id, queue.new_owner(), reason)
     if held is None:
         # Its supervisor stops it; when that one is gone, the next one does.
         supervise(project)
         return get_job(project, job_id).state
-    end_job(project, held, handlers, "cancelled", "", lambda _text: None)
+    end_job(project, held, handlers, "cancelled", reason, lambda _text: None)
     return get_job(project, job_id).state
 
 
@@ -164,6 +183,17 @@ def retry_job(project: Project, job_id: int) -> None:
     """
     with project.write() as session:
         queue.retry(session, job_id)
+
+
+def set_priority(project: Project, job_id: int, priority: int) -> None:
+    """Make a job that has not ended more or less urgent: higher goes first; what a person asked for has 0, what a policy asked for -10.
+
+    Raises:
+        NotFoundError: There is no such job.
+        UsageError: It has ended.
+    """
+    with project.write() as session:
+        queue.set_priority(session, job_id, priority)
 
 
 def follow_log(project: Project, job_id: int, *, follow: bool = False, poll_s: float = 0.3) -> Iterator[str]:
@@ -209,6 +239,7 @@ def _info(project: Project, job: Job, attempts: tuple[AttemptInfo, ...] = ()) ->
         slot=job.slot,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
+        priority=job.priority,
         cancel_requested=job.cancel_requested,
         error=job.error,
         requested_by=job.requested_by,

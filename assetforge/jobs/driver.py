@@ -18,6 +18,7 @@ from assetforge.db.models_jobs import Job
 from assetforge.errors import AssetForgeError, BusyError, JobError, StorageError
 from assetforge.jobs import queue
 from assetforge.jobs.bundle import write_bundle
+from assetforge.jobs.guards import EarlyEnd, LifeSigns, QueueGuard, read_early_end, write_early_end
 from assetforge.jobs.handlers import Handler, handler_of
 from assetforge.jobs.queue import Claim
 from assetforge.jobs.slots import Place
@@ -35,12 +36,16 @@ class Pace:
         cancel_s: Between two looks at whether somebody wants it cancelled.
         backoff_s: Before the second attempt; doubled for each further one, at most a minute.
         lease_s: How long a claim holds without a sign of life.
+        guard_s: Between two looks at the disk and at whether a running job is stuck.
+        hold_s: How long jobs are held back when there is too little space.
     """
 
     poll_s: float = 0.2
     cancel_s: float = 0.5
     backoff_s: float = 1.0
     lease_s: float = queue.LEASE_S
+    guard_s: float = 5.0
+    hold_s: float = 30.0
 
 
 class _NotOurs(Exception):  # noqa: N818 - a signal to unwind, not an error
@@ -49,6 +54,10 @@ class _NotOurs(Exception):  # noqa: N818 - a signal to unwind, not an error
 
 class _Leave(Exception):  # noqa: N818 - a signal to unwind, not an error
     """The supervisor stops; the job goes on without it."""
+
+
+class _NotStarted(Exception):  # noqa: N818 - a signal to unwind, not an error
+    """The executor could not start the attempt."""
 
 
 class Driver:
@@ -60,6 +69,7 @@ class Driver:
         place: Where it runs.
         handlers: Kind to service module.
         pace: How often to look.
+        guard: What the film asks of the machine.
         stopping: Set when the supervisor wants to end.
         say: Called with sentences for the log.
     """
@@ -71,17 +81,12 @@ class Driver:
         place: Place,
         handlers: Mapping[str, str],
         pace: Pace,
+        guard: QueueGuard,
         stopping: threading.Event,
         say: Callable[[str], None],
     ) -> None:
-        self.project, self.held, self.place, self.pace, self.stopping, self.say = (
-            project,
-            held,
-            place,
-            pace,
-            stopping,
-            say,
-        )
+        self.project, self.held, self.place, self.pace = project, held, place, pace
+        self.guard, self.stopping, self.say = guard, stopping, say
         self.executor = place.executor
         self.workdir = project.paths.job(held.job)
         self._handlers = handlers
@@ -106,7 +111,7 @@ class Driver:
             self._advance()
         except (BusyError, _NotOurs, _Leave):
             raise
-        except (StorageError, OSError) as error:
+        except (StorageError, OSError, _NotStarted) as error:
             # A full disk or a lost mount may be over at the next attempt; a finished result is still there then.
             self._again("lost", str(error))
         except AssetForgeError as error:
@@ -120,7 +125,7 @@ class Driver:
             job = session.get_one(Job, self.held.job)
             state, self._handle = job.state, dict(job.handle)
         if self._cancelled() and not self._handle:
-            return self._end("cancelled", "")
+            return self._end_cancelled()
         if state == "staging":
             self._stage()
         if self._handle:
@@ -157,9 +162,14 @@ class Driver:
                 if self._cancelled():
                     return self.executor.cancel(self._handle, self._grace())
                 self._pause(0.5)
+            except JobError as error:
+                # Nothing of the job ran yet, so it cannot be at fault.
+                raise _NotStarted(str(error)) from error
 
     def _follow(self) -> None:
-        cursor, next_look, next_cancel = 0, 0.0, 0.0
+        cursor, next_look, next_guard, next_cancel = 0, 0.0, 0.0, 0.0
+        signs = LifeSigns(self.workdir, heartbeat=self.place.in_place)
+        ending = read_early_end(self.workdir, self.held.attempt) is not None
         mirror = None if self.place.in_place else self.workdir / "events.jsonl"
         if mirror:
             mirror.write_bytes(b"")
@@ -169,18 +179,38 @@ class Driver:
                 # Nothing is known; the attempt may well run, so nothing else is started.
                 self._pause(max(5.0, self.pace.poll_s))
                 self._cancelled()
+                signs.forget()
                 continue
             if mirror:
                 cursor = self._mirror(mirror, cursor)
             if state in ("exited", "gone"):
                 return
             now = time.monotonic()
+            if now >= next_guard and not ending:
+                next_guard = now + self.pace.guard_s
+                ending = self._end_early(signs, waits=state == "queued")
             if now >= next_look:
                 next_look = now + self.pace.cancel_s
-                if self._cancelled() and now >= next_cancel:
+                if (self._cancelled() or ending) and now >= next_cancel:
                     next_cancel = now + 10.0
                     self.executor.cancel(self._handle, self._grace())
             self._pause(self.pace.poll_s)
+
+    def _end_early(self, signs: LifeSigns, *, waits: bool) -> bool:
+        """Whether the attempt has to end, though nobody cancelled it; the reason is noted first."""
+        if waits:
+            signs.forget()
+        stuck = signs.why_stuck(self.guard.limits().stuck_minutes * 60)
+        reason = stuck or self.guard.why_stop()
+        if not reason:
+            return False
+        try:
+            write_early_end(self.workdir, self.held.attempt, EarlyEnd("lost" if stuck else "interrupted", reason))
+        except OSError as error:
+            self.say(f"job {self.held.job}: {reason} It cannot be stopped: {error}")
+            return False
+        self.say(f"job {self.held.job}: {reason}")
+        return True
 
     def _mirror(self, mirror: Path, cursor: int) -> int:
         events, cursor = self.executor.follow(self._handle, cursor)
@@ -196,7 +226,14 @@ class Driver:
         state, error = "lost", "Its processes are gone, and there is no result."
         if status.get("attempt") == self.held.attempt and status["state"]:
             state, error = status["state"], status.get("error") or error
-        if self._cancelled() or state == "cancelled":
+        early = read_early_end(self.workdir, self.held.attempt)
+        if self._cancelled():
+            return self._end_cancelled()
+        if early is not None and early.outcome == "interrupted":
+            return self._back_to_queue(early)
+        if early is not None:
+            return self._again(early.outcome, early.error)
+        if state == "cancelled":
             return self._end("cancelled", "")
         if state == "failed":
             return self._end("failed", error)
@@ -227,11 +264,25 @@ class Driver:
         """The machine was at fault, not the work: resume, as long as attempts are left."""
         if self.held.attempt >= self.held.max_attempts:
             return self._end("lost", f"{error} It was tried {self.held.attempt} times.")
-        delay = min(60.0, self.pace.backoff_s * 2 ** (self.held.attempt - 1))
+        delay = min(60.0, self.pace.backoff_s * 2.0 ** min(self.held.attempt - 1, 20))
         self._ours(lambda session: queue.requeue(session, self.held, outcome, error, delay))
         return self.say(
             f"job {self.held.job}: attempt {self.held.attempt} is {outcome} ({error}); again in {delay:g} s"
         )
+
+    def _back_to_queue(self, early: EarlyEnd) -> None:
+        """Neither the work nor the machine was at fault: the attempt does not count."""
+        self._ours(
+            lambda session: queue.requeue(
+                session, self.held, early.outcome, early.error, self.pace.hold_s, extra_attempt=True
+            )
+        )
+        self.say(f"job {self.held.job}: attempt {self.held.attempt} is saved and waits for space")
+
+    def _end_cancelled(self) -> None:
+        with self.project.read() as session:
+            reason = session.get_one(Job, self.held.job).error
+        self._end("cancelled", reason)
 
     def _end(self, state: str, error: str) -> None:
         if not end_job(self.project, self.held, self._handlers, state, error, self.say):

@@ -1,4 +1,4 @@
-"""The queue: claim, renew, finish, requeue, adopt. Every change of a claimed row is fenced by owner and attempt.
+"""The queue: claim, renew, leave, finish, requeue, adopt. Every change of a claimed row is fenced by owner and attempt.
 
 All functions take a write session (``BEGIN IMMEDIATE``), so that of several supervisors exactly one wins. A fenced change answers ``False`` when the row
 belongs to somebody else by now; whoever gets that answer stops touching the job. The run and the evaluations that a job belongs to follow its state.
@@ -32,14 +32,18 @@ __all__ = [
     "begin_attempt",
     "claim",
     "enter",
+    "explain_waiting",
     "finish",
+    "hold_back",
     "is_cancelled",
+    "leave",
     "new_owner",
     "owner_is_dead",
     "renew",
     "request_cancel",
     "requeue",
     "retry",
+    "set_priority",
 ]
 
 LEASE_S = 60.0
@@ -167,6 +171,38 @@ def renew(session: Session, owner: str, lease_s: float = LEASE_S) -> None:
     )
 
 
+def leave(session: Session, owner: str) -> None:
+    """Let the leases of an owner lapse now, so that the next supervisor takes its jobs over at once."""
+    session.execute(
+        update(Job).where(col(Job.owner) == owner, col(Job.state).in_(CLAIMED_STATES)).values(lease_until=0.0)
+    )
+
+
+def hold_back(session: Session, reason: str, delay_s: float) -> None:
+    """Keep every job that could start from doing so for ``delay_s`` seconds, and say why; no attempt is used up."""
+    now = time.time()
+    session.execute(
+        update(Job)
+        .where(col(Job.state) == "queued", col(Job.not_before) <= now)
+        .values(not_before=now + delay_s, error=reason)
+    )
+
+
+def explain_waiting(session: Session, executor: str, devices: Collection[str], reason: str) -> None:
+    """Say why jobs that could start have not; one whose last attempt left a reason keeps that."""
+    session.execute(
+        update(Job)
+        .where(
+            col(Job.state) == "queued",
+            col(Job.executor) == executor,
+            col(Job.device).in_(list(devices)),
+            col(Job.not_before) <= time.time(),
+            col(Job.error) == "",
+        )
+        .values(error=reason)
+    )
+
+
 def begin_attempt(session: Session, held: Claim, bundle_id: str, handle: Handle) -> bool:
     """Write down how the attempt will be found again, before it is submitted; ``False`` when the job is no longer held."""
     if not _change(session, held, bundle_id=bundle_id, handle=handle):
@@ -206,10 +242,29 @@ def finish(session: Session, held: Claim, state: str, error: str = "") -> bool:
     return True
 
 
-def requeue(session: Session, held: Claim, outcome: str, error: str, delay_s: float) -> bool:
-    """Put a held job back for its next attempt, not before ``delay_s`` seconds from now."""
+def requeue(
+    session: Session, held: Claim, outcome: str, error: str, delay_s: float, *, extra_attempt: bool = False
+) -> bool:
+    """Put a held job back for its next attempt, not before ``delay_s`` seconds from now.
+
+    Args:
+        session: A write session.
+        held: The claim.
+        outcome: How the attempt ended.
+        error: Why.
+        delay_s: Seconds until it may be claimed again.
+        extra_attempt: This attempt does not count.
+    """
     if not _change(
-        session, held, state="queued", error=error, owner="", lease_until=0.0, slot="", not_before=time.time() + delay_s
+        session,
+        held,
+        state="queued",
+        error=error,
+        owner="",
+        lease_until=0.0,
+        slot="",
+        not_before=time.time() + delay_s,
+        max_attempts=held.max_attempts + extra_attempt,
     ):
         return False
     _close_attempt(session, held, outcome, error)
@@ -226,20 +281,22 @@ def is_cancelled(session: Session, held: Claim) -> bool | None:
     ).first()
 
 
-def request_cancel(session: Session, job_id: int, owner: str) -> Claim | None:
+def request_cancel(session: Session, job_id: int, owner: str, reason: str = "") -> Claim | None:
     """Ask to cancel a job. A queued one is claimed by the asker, who has to end it; a running one is left to its owner.
+
+    Args:
+        session: A write session.
+        job_id: Row id of the job.
+        owner: Name of the asker, from :func:`new_owner`.
+        reason: What people read as its error when it is cancelled.
 
     Raises:
         NotFoundError: There is no such job.
         UsageError: It has ended already.
     """
-    job = session.get(Job, job_id)
-    if job is None:
-        raise NotFoundError(f"There is no job {job_id}.", hint="`assetforge jobs list` shows what there is.")
-    if job.state not in OPEN_JOB_STATES:
-        raise UsageError(f"Job {job_id} has ended already: it is {job.state}.")
+    job = _open_job(session, job_id)
     was_queued = job.state == "queued"
-    job.cancel_requested = True
+    job.cancel_requested, job.error = True, reason
     if was_queued:
         job.state, job.owner, job.lease_until, job.slot = "collecting", owner, time.time() + LEASE_S, f"cancel:{job_id}"
     session.add(job)
@@ -247,6 +304,27 @@ def request_cancel(session: Session, job_id: int, owner: str) -> Claim | None:
     if not was_queued:
         return None
     return Claim(job_id, job.attempt, owner, job.kind, job.executor, job.slot, job.max_attempts)
+
+
+def set_priority(session: Session, job_id: int, priority: int) -> None:
+    """Make a job more or less urgent; it counts until the job starts, and for its further attempts.
+
+    Raises:
+        NotFoundError: There is no such job.
+        UsageError: It has ended already.
+    """
+    job = _open_job(session, job_id)
+    job.priority = priority
+    session.add(job)
+
+
+def _open_job(session: Session, job_id: int) -> Job:
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id}.", hint="`assetforge jobs list` shows what there is.")
+    if job.state not in OPEN_JOB_STATES:
+        raise UsageError(f"Job {job_id} has ended already: it is {job.state}.")
+    return job
 
 
 def retry(session: Session, job_id: int, attempts: int = 3) -> None:
