@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from assetforge.builtin.notify.settings import NotifyConfig
 from assetforge.errors import ConfigError
 from assetforge.paths import user_config_file
 from assetforge.services.project_config import (
@@ -42,6 +43,7 @@ class UserConfig(BaseModel):
         retrain: When assets are trained again.
         budget: What automatic runs may cost.
         queue: How the queue treats this machine.
+        notify: What the user is told, and how; read by :mod:`assetforge.builtin.notify.settings`, and never from a film.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +55,7 @@ class UserConfig(BaseModel):
     retrain: RetrainConfig = RetrainConfig()
     budget: BudgetConfig = BudgetConfig()
     queue: QueueConfig = QueueConfig()
+    notify: NotifyConfig = NotifyConfig()
 
 
 class Settings(BaseSettings):

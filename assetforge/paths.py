@@ -136,7 +136,7 @@ class ProjectPaths:
 
     @property
     def outbox(self) -> Path:
-        """Notifications that wait to be sent, a folder per user and machine."""
+        """Notifications that wait to be sent, a folder per user."""
         return self.private / "outbox"
 
     @property

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 from assetforge.api import hookimpl
+from assetforge.api.events import Event
 from assetforge.api.specs import AssetTypeSpec, CaptionerSpec, ExecutorSpec, ExporterSpec, MetricSpec
 from assetforge.builtin.dataset_specs import CAPTIONERS, DATASET_EXPORTERS
 from assetforge.builtin.local_executor import LOCAL_EXECUTOR
+from assetforge.builtin.notify.listener import hear
 from assetforge.builtin.pixel_metric_specs import PIXEL_METRICS
 
 __all__ = [
+    "on_event",
     "register_asset_types",
     "register_captioners",
     "register_executors",
@@ -59,3 +62,9 @@ def register_captioners() -> Sequence[CaptionerSpec]:
 def register_exporters() -> Sequence[ExporterSpec]:
     """Datasets as folders that other trainers read."""
     return DATASET_EXPORTERS
+
+
+@hookimpl
+def on_event(event: Event) -> None:
+    """Notifications, as far as the user's settings ask for them."""
+    hear(event)

@@ -37,10 +37,13 @@ COMMANDS = (
         "train", "assetforge.cli.train:train", "Train a LoRA of an asset on its newest dataset version.", _TRAIN
     ),
     CommandEntry("base", "assetforge.cli.base:app", "Base models: add, list, show, remove.", _TRAIN),
-    CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, logs, cancel, resume.", _TRAIN),
+    CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, logs, stop, resume, priority, cancel.", _TRAIN),
     CommandEntry("recipe", "assetforge.cli.recipe:app", "Recipes: list, show.", _TRAIN),
     CommandEntry("work", "assetforge.cli.work:work", "Run the queue of a film.", _TRAIN),
-    CommandEntry("jobs", "assetforge.cli.jobs:app", "The queue: list, show, cancel, retry, logs.", _TRAIN),
+    CommandEntry("jobs", "assetforge.cli.jobs:app", "The queue: list, show, cancel, retry, priority, logs.", _TRAIN),
+    CommandEntry(
+        "service", "assetforge.cli.service:app", "A systemd unit for the film: install, remove, status, print.", _TRAIN
+    ),
     CommandEntry("version", "assetforge.cli.version:app", "LoRA versions: list, show, publish, import.", _REVIEW),
     CommandEntry("suite", "assetforge.cli.suite:app", "Regression suites: list, show, add.", _REVIEW),
     CommandEntry("render", "assetforge.cli.render:render", "Render a version through a suite.", _REVIEW),
@@ -58,6 +61,7 @@ COMMANDS = (
     CommandEntry("backup", "assetforge.cli.backup:backup", "Copy a film, consistently, while it is in use.", _KEEP),
     CommandEntry("restore", "assetforge.cli.backup:restore", "Make a film from a backup, verified.", _KEEP),
     CommandEntry("doctor", "assetforge.cli.doctor:doctor", "Check the installation, the plugins and the film.", _KEEP),
+    CommandEntry("notify", "assetforge.cli.notify:app", "Notifications: test, list.", _KEEP),
     CommandEntry("plugin", "assetforge.cli.plugin:app", "Plugins: list, trust, disable, enable.", _KEEP),
     CommandEntry(
         "completion", "assetforge.cli.completion:completion", "Print the completion script of a shell.", _KEEP

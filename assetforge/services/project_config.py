@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from assetforge.domain.names import check_name
 from assetforge.durable import locked, write_atomic
 from assetforge.errors import ConfigError, UsageError
+from assetforge.paths import user_config_file
 
 __all__ = [
     "BudgetConfig",
@@ -385,6 +386,11 @@ def config_error(path: Path, model: type[BaseModel], error: ValidationError) -> 
     key = ".".join(location)
     more = f" ({len(problems) - 1} more in the file)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
+        if location == ["notify"]:
+            return ConfigError(
+                f"{path}: notifications cannot be set in a film{more}: whoever opens it would run its commands.",
+                hint=f"Move [notify] to your own settings, {user_config_file()}.",
+            )
         known = _keys_at(model, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(sorted(known))}."
