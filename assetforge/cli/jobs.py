@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from assetforge.cli.output import emit, facts, plain, table
 from assetforge.cli.session import opened_project
-from assetforge.jobs.control import JobInfo, cancel_job, follow_log, get_job, list_jobs, retry_job
+from assetforge.jobs.control import JobInfo, cancel_job, follow_log, get_job, list_jobs, retry_job, set_priority
 
 __all__ = ["app"]
 
@@ -61,6 +61,7 @@ def show(number: int) -> None:
                 "subject": job.subject,
                 "run": job.run,
                 "where": _where(job),
+                "priority": job.priority,
                 "step": _steps(job),
                 "folder": job.folder,
                 "by": job.requested_by,
@@ -102,6 +103,19 @@ def retry(number: int) -> None:
     with opened_project() as project:
         retry_job(project, number)
     emit("jobs-retry", {"job": number, "state": "queued"}, lambda: plain(f"Job {number} is queued again."))
+
+
+@app.command
+def priority(number: int, value: Annotated[int, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Make a waiting job more or less urgent.
+
+    Args:
+        number: Number of the job.
+        value: Higher goes first; what people ask for has 0, what a retraining policy asks for -10.
+    """
+    with opened_project() as project:
+        set_priority(project, number, value)
+    emit("jobs-priority", {"job": number, "priority": value}, lambda: plain(f"Job {number} has priority {value}."))
 
 
 @app.command

@@ -7,7 +7,8 @@ from cyclopts import App, Parameter
 from assetforge.cli.output import emit, facts, plain, table
 from assetforge.cli.session import opened_project
 from assetforge.errors import NotFoundError
-from assetforge.jobs.control import cancel_job, follow_log, retry_job
+from assetforge.jobs.control import cancel_job, follow_log, retry_job, set_priority
+from assetforge.jobs.supervisor import wait_for_job
 from assetforge.services.registration import kept_weights, register_kept
 from assetforge.services.runs import RunInfo, get_run, list_runs
 
@@ -144,6 +145,49 @@ def cancel(number: int) -> None:
         "run-cancel",
         {"run": number, "state": state},
         lambda: plain(f"Run {number} is {state}." if state == "cancelled" else f"Run {number} was asked to stop."),
+    )
+
+
+@app.command
+def stop(number: int, *, wait: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Stop a run for now: it finishes its step, commits a checkpoint and ends as cancelled; `run resume` goes on from there.
+
+    Args:
+        number: Number of the run.
+        wait: Return when it has ended.
+    """
+    with opened_project() as project:
+        job = _job(get_run(project, number))
+        said = f"Stopped; `assetforge run resume {number}` goes on from its last checkpoint."
+        state = cancel_job(project, job, reason=said)
+        if wait and state != "cancelled":
+            state = wait_for_job(project, job, lambda _event: None)
+    told = {
+        "cancelled": f"Run {number}: {said}",
+        "succeeded": f"Run {number} had ended already.",
+    }
+    emit(
+        "run-stop",
+        {"run": number, "job": job, "state": state},
+        lambda: plain(told.get(state, f"Run {number} was asked to save and stop.")),
+    )
+
+
+@app.command
+def priority(number: int, value: Annotated[int, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Make a waiting run more or less urgent.
+
+    Args:
+        number: Number of the run.
+        value: Higher goes first; what people ask for has 0, what a retraining policy asks for -10.
+    """
+    with opened_project() as project:
+        job = _job(get_run(project, number))
+        set_priority(project, job, value)
+    emit(
+        "run-priority",
+        {"run": number, "job": job, "priority": value},
+        lambda: plain(f"Run {number} has priority {value}."),
     )
 
 
