@@ -30,7 +30,7 @@ TRY_AGAIN = 75
 RUNNING_STATES = ("starting", "running", "orphaned")
 FINAL_STATES = ("succeeded", "failed", "cancelled", "interrupted", "lost")
 HEARTBEAT_S = 5.0
-UNRESPONSIVE_S = 10.0
+UNRESPONSIVE_S = 5.0
 POLL_S = 0.1
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 130, "interrupted": TRY_AGAIN}
 

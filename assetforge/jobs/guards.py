@@ -102,10 +102,11 @@ class LifeSigns:
             self._beat, self._beat_at = beat, now
         if not limit_s:
             return ""
-        if now - self._beat_at >= limit_s:
-            return f"Stuck: its agent gave no sign of life for {limit_s / 60:g} minutes."
+        beat_limit_s = max(limit_s, 2 * agent.HEARTBEAT_S)
+        if now - self._beat_at >= beat_limit_s:
+            return f"Stuck: its agent gave no sign of life for {_spoken(beat_limit_s)}."
         if now - self._event_at >= limit_s:
-            return f"Stuck: it said nothing for {limit_s / 60:g} minutes."
+            return f"Stuck: it said nothing for {_spoken(limit_s)}."
         return ""
 
     def _newest_event(self) -> tuple[int, int] | None:
@@ -114,6 +115,10 @@ class LifeSigns:
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} seconds"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 It "trains" a few bytes by hashing them once a step, commits checkpoints, stops when asked, resumes, writes a valid safetensors file and ``result.json`` last.
 Parameters in ``job.json``: ``steps``, ``seconds`` per step, ``save_every``, ``fail_at`` (raises), ``kill_at`` (ends itself with SIGKILL in the first
-attempt), ``deaf`` (ignores SIGTERM). Every step leaves a line in ``writers.log``: process, step.
+attempt), ``hang_at`` (says nothing more in the first attempt), ``deaf`` (ignores SIGTERM). Every step leaves a line in ``writers.log``: process, step.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def main() -> int:
             return 1
         if step == params.get("kill_at") and attempt == 1:
             os.kill(os.getpid(), signal.SIGKILL)
+        if step == params.get("hang_at") and attempt == 1:
+            time.sleep(600)
         if _stop or step % params.get("save_every", 10) == 0:
             _commit(step, weights)
             _say("checkpoint", attempt, step=step)

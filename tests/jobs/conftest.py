@@ -30,8 +30,8 @@ def handler_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def queue_job(project: Project) -> Callable[..., int]:
     """A function that queues a job of the fake trainer; parameters as in its module, and those of ``enqueue``."""
 
-    def put(*, max_attempts: int = 3, priority: int = 0, **params: Any) -> int:
-        with project.write() as session:
+    def put(*, film: Project = project, max_attempts: int = 3, priority: int = 0, **params: Any) -> int:
+        with film.write() as session:
             return enqueue(
                 session, kind="train", subject="mara", payload=params, max_attempts=max_attempts, priority=priority
             )
@@ -64,15 +64,18 @@ def supervise(project: Project) -> Iterator[Callable[..., SupervisorProcess]]:
     """A function that starts a supervisor; whatever is left at the end is ended, by process id."""
     started: list[SupervisorProcess] = []
 
-    def start(*words: str) -> SupervisorProcess:
-        started.append(SupervisorProcess(project, *words))
+    films = {project.root: project}
+
+    def start(*words: str, film: Project = project) -> SupervisorProcess:
+        films[film.root] = film
+        started.append(SupervisorProcess(film, *words))
         return started[-1]
 
     yield start
     for one in started:
         if one.process.poll() is None:
             one.kill()
-    for workdir in project.paths.jobs.glob("0*"):
+    for workdir in (folder for film in films.values() for folder in film.paths.jobs.glob("0*")):
         end_processes(workdir)
         child = agent.read_json(workdir / "status.json").get("child")
         for pid in agent.survivors(child, workdir):
