@@ -31,6 +31,9 @@ COMMANDS = (
     CommandEntry("project", "assetforge.cli.project:app", "Films: new, list, show, archive.", _FILM),
     CommandEntry("asset", "assetforge.cli.asset:app", "Characters, props and styles: add, list, show, set.", _FILM),
     CommandEntry("ref", "assetforge.cli.ref:app", "References: add, list, show, set, exclude, restore.", _FILM),
+    CommandEntry(
+        "watch", "assetforge.cli.watch:app", "Watch folders, take in what lands there, train again by rules.", _FILM
+    ),
     CommandEntry("caption", "assetforge.cli.caption:app", "Captions: set, list.", _FILM),
     CommandEntry("dataset", "assetforge.cli.dataset:app", "Dataset versions: freeze, list, show, diff, export.", _FILM),
     CommandEntry(

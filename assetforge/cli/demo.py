@@ -1,6 +1,9 @@
 """``assetforge demo``."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from assetforge.cli.output import emit, plain, progress, say
 from assetforge.jobs.demo import DemoListener, DemoOutcome, run_demo
@@ -8,13 +11,19 @@ from assetforge.jobs.demo import DemoListener, DemoOutcome, run_demo
 __all__ = ["demo"]
 
 
-def demo(*, name: str = "", folder: Path | None = None) -> None:
+def demo(*, name: str = "", folder: Path | None = None, watch: Annotated[bool, Parameter(negative=())] = False) -> None:
     """Make a small film and take it through the whole loop: references, LoRAs, a second version, a comparison, an approval.
 
     Args:
         name: Which demo film; by default the first that a plugin brings.
         folder: Where the film goes; an existing demo film is continued.
+        watch: Instead, drop pictures into a watched folder, twice, and see two versions come of it with nobody touching anything.
     """
+    if watch:
+        from assetforge.cli.watch_demo import watch_demo
+
+        watch_demo(name=name, folder=folder)
+        return
     with progress("demo") as update:
         outcome = run_demo(DemoListener(stage=say, step=update), name=name, folder=folder)
     emit("demo", {"projects": [outcome.project], **vars(outcome)}, lambda: _print(outcome))

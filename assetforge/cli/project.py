@@ -112,7 +112,7 @@ def archive(to: Path, *, remove: bool = False, yes: bool = False) -> None:
 
 
 def _warn_of_network(root: Path) -> None:
-    from assetforge.services.health import filesystem_of, is_networked
+    from assetforge.store.filesystems import filesystem_of, is_networked
 
     kind = filesystem_of(root)
     if is_networked(kind):

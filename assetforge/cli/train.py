@@ -28,6 +28,7 @@ def train(
     seed: int = 0,
     on: str = "",
     priority: int = 0,
+    start_from: Annotated[str, Parameter(name="--from")] = "",
     freeze_first: Annotated[bool, Parameter(name="--freeze", negative=())] = False,
     again: Annotated[bool, Parameter(negative=())] = False,
     wait: Annotated[bool, Parameter(negative=())] = False,
@@ -43,6 +44,7 @@ def train(
         seed: Seed of all randomness.
         on: Executor to run on.
         priority: Higher goes first.
+        start_from: Go on from the weights of this version, such as mara/v2; by default training begins from nothing.
         freeze_first: Freeze a new dataset version first, if anything changed.
         again: Train even though the same training has a version.
         wait: Wait until it is done.
@@ -62,6 +64,7 @@ def train(
                 executor=on,
                 priority=priority,
                 again=again,
+                start_from=start_from,
                 hashing=update,
             )
         state = "succeeded" if request.reused else "queued"

@@ -4,6 +4,7 @@
 no hashing, no file work, no waiting for a person inside.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.engine = _make_engine(path)
+        self._watching: sqlite3.Connection | None = None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -53,9 +55,20 @@ class Database:
         with _translated(self.path), Session(options, expire_on_commit=False) as session, session.begin():
             yield session
 
+    def version(self) -> int:
+        """A number that differs from the last call's when another connection, of whatever process, wrote something meanwhile."""
+        if self._watching is None:
+            self._watching = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
+        return int(self._watching.execute("PRAGMA data_version").fetchone()[0])
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+        if self._watching is not None:
+            self._watching.close()
+            self._watching = None
 
 
 def _make_engine(path: Path) -> Engine:

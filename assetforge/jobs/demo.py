@@ -26,7 +26,7 @@ from assetforge.services.report import write_report
 from assetforge.services.training import request_training
 from assetforge.services.versions import list_versions, resolve_version
 
-__all__ = ["DemoListener", "DemoOutcome", "run_demo"]
+__all__ = ["DemoListener", "DemoOutcome", "find_demo", "open_demo_film", "run_demo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ def run_demo(listener: DemoListener, *, name: str = "", folder: Path | None = No
         NotFoundError: No plugin brings a demo.
         JobError: A job of the demo failed.
     """
-    spec = _demo_spec(name)
+    spec = find_demo(name)
     with tempfile.TemporaryDirectory(prefix="assetforge-demo-") as drawn:
         film: DemoFilm = load(spec.load)(Path(drawn))
-        with _film_project(film, folder) as project:
+        with open_demo_film(film, folder) as project:
             outcome = DemoOutcome(project=project.name, folder=project.root)
             ensure_supervisor(project)
             _Demo(project, film, listener, outcome).run()
@@ -192,7 +192,12 @@ class _Demo:
         self.outcome.approved.append(address)
 
 
-def _demo_spec(name: str) -> Any:
+def find_demo(name: str) -> Any:
+    """The spec of a demo film; by default of the first that a plugin brings.
+
+    Raises:
+        NotFoundError: No plugin brings a demo.
+    """
     if name:
         return get_registry().demo(name).spec
     demos = get_registry().demos()
@@ -201,7 +206,8 @@ def _demo_spec(name: str) -> Any:
     return demos[0].spec
 
 
-def _film_project(film: DemoFilm, folder: Path | None) -> Project:
+def open_demo_film(film: DemoFilm, folder: Path | None) -> Project:
+    """The film of a demo, made when it is not there; by default in a folder of its name among the user's films."""
     root = folder or projects_dir() / film.name
     if (root / "project.toml").is_file():
         return open_project(root)

@@ -19,30 +19,14 @@ from assetforge.extension.registry import get_registry
 from assetforge.paths import ProjectPaths, projects_dir, user_config_file
 from assetforge.services.maintenance import check_database
 from assetforge.services.project_config import read_config
+from assetforge.store.filesystems import filesystem_of, is_networked
 
-__all__ = ["Check", "examine", "filesystem_of", "is_networked"]
+__all__ = ["Check", "examine"]
 
 Verdict = Literal["ok", "note", "warning", "fault"]
 
 _GIB = 1 << 30
 _WARN_BELOW, _FAULT_BELOW = 10 * _GIB, _GIB // 2
-_NETWORK = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb",
-    "smb2",
-    "smb3",
-    "smbfs",
-    "afs",
-    "9p",
-    "ceph",
-    "glusterfs",
-    "lustre",
-    "beegfs",
-    "webdav",
-    "davfs",
-}
 _LIBRARIES = (
     "sqlmodel",
     "sqlalchemy",
@@ -82,22 +66,6 @@ def examine(root: Path | None = None) -> list[Check]:
     """
     checks = [*_program(), _settings(), *_place("films", projects_dir()), *_plugins(), _gpu()]
     return [*checks, *(_film(root) if root else ())]
-
-
-def filesystem_of(path: Path) -> str:
-    """Type of the filesystem that holds a path, such as ``ext4``; empty when the system does not say."""
-    import psutil
-
-    path = path.resolve()
-    mounts = [(Path(part.mountpoint), part.fstype) for part in psutil.disk_partitions(all=True)]
-    around = [(mount, kind) for mount, kind in mounts if path.is_relative_to(mount)]
-    return max(around, key=lambda entry: len(entry[0].parts))[1] if around else ""
-
-
-def is_networked(filesystem: str) -> bool:
-    """Whether SQLite's locks may fail on a filesystem of that type."""
-    kind = filesystem.lower()
-    return kind in _NETWORK or kind.startswith("fuse")
 
 
 def _program() -> Iterator[Check]:

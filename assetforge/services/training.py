@@ -39,10 +39,12 @@ from assetforge.services.projects import Project
 from assetforge.services.recipes import Recipe, resolve_recipe
 from assetforge.services.registration import register_weights
 from assetforge.services.results import verify_outputs
+from assetforge.services.versions import VersionInfo, resolve_version
 from assetforge.store.model_digest import HashProgress
 
 __all__ = ["TrainingRequest", "close_job", "plan_job", "register_result", "request_training"]
 
+_START = "inputs/start.safetensors"
 _ATTEMPTS = 8
 """How often a run that can resume is started again after it was killed; each time it loses only what came after its last checkpoint."""
 
@@ -85,6 +87,8 @@ def request_training(
     priority: int = 0,
     again: bool = False,
     cause: str = "by hand",
+    start_from: str = "",
+    actor: str = "",
     hashing: HashProgress | None = None,
 ) -> TrainingRequest:
     """Queue a run, unless the same dataset, recipe, trainer and base were trained already.
@@ -101,6 +105,8 @@ def request_training(
         priority: Higher goes first.
         again: Train even though the same key has a version.
         cause: Why, for the record.
+        start_from: Version whose weights training goes on from; by default it begins from nothing.
+        actor: Who wants it; by default who runs this program.
         hashing: Hears about files of the base model that have to be hashed first.
 
     Raises:
@@ -119,20 +125,22 @@ def request_training(
     chosen = resolve_recipe(project, asset, name=recipe, overrides=overrides, base=base, hashing=hashing)
     where = executor or project.config.defaults.executor
     get_registry().executor(where)
-    key = _key(asset, frozen, chosen, seed)
+    start = _start(project, start_from, chosen) if start_from else None
+    key = _key(asset, frozen, chosen, seed, start.weights if start else "")
+    who = actor or activity.current_actor()
     with project.write() as session:
         if not again:
             found = _already(session, asset, frozen, chosen, key)
             if found:
                 return found
-        run = _new_run(session, asset, frozen, chosen, key, seed, cause)
+        run = _new_run(session, asset, frozen, chosen, key, seed, cause, who)
         session.add(run)
         session.flush()
         job = enqueue(
             session,
             kind="train",
             subject=asset.name,
-            payload={"run": run.id},
+            payload={"run": run.id, **({"start": start.weights, "start_from": start.address} if start else {})},
             run_id=run.id,
             executor=where,
             priority=priority,
@@ -141,7 +149,7 @@ def request_training(
         )
         activity.record(
             session,
-            activity.current_actor(),
+            who,
             "queued",
             f"run {run.id}",
             asset=asset.name,
@@ -167,6 +175,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         base = session.get_one(BaseModelRecord, run.base_model_id)
         items = _training_items(session, version, asset)
     trainer = get_registry().trainer(run.trainer)
+    start = str(job.payload.get("start", ""))
     address = dataset_address(asset.name, version.number)
     dataset = TrainingDataset(address=address, tree_hash=version.tree_hash, items=tuple(items))
     payload = TrainPayload(
@@ -188,7 +197,9 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
             "assetforge.recipe": run.recipe,
             "assetforge.recipe_key": run.recipe_key,
             "assetforge.base_digest": base.digest,
+            **({"assetforge.started_from": str(job.payload["start_from"])} if start else {}),
         },
+        warm_start=_START if start else "",
     )
     spec = JobSpec(
         project=project.id,
@@ -212,6 +223,8 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
     )
     pictures = {item.file: InputFile(path=item.file, sha256=item.sha256) for item in items}
     pictures |= {item.mask: InputFile(path=item.mask, sha256=item.mask_sha256) for item in items if item.mask}
+    if start:
+        pictures[_START] = InputFile(path=_START, sha256=start)
     return BundlePlan(
         spec=spec, inputs=(InputFile(path=payload.dataset, data=dataset.model_dump_json().encode()), *pictures.values())
     )
@@ -272,7 +285,17 @@ def close_job(project: Project, job_id: int, state: str, error: str) -> None:
     )
 
 
-def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int) -> str:
+def _start(project: Project, address: str, recipe: Recipe) -> VersionInfo:
+    version = resolve_version(project, address)
+    if version.family != recipe.base.family:
+        raise UsageError(
+            f"{version.address} is for {version.family} models, and {recipe.base.name} is a {recipe.base.family} model.",
+            hint="Start from a version of the same family, or from nothing.",
+        )
+    return version
+
+
+def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int, start: str) -> str:
     return recipe_key(
         dataset_tree=dataset.tree_hash,
         trainer=recipe.trainer.spec.name,
@@ -282,6 +305,7 @@ def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int) -> s
         trigger=asset.trigger,
         class_word=asset.class_word,
         seed=seed,
+        warm_start=start,
     )
 
 
@@ -316,7 +340,7 @@ def _already(
 
 
 def _new_run(
-    session: Session, asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, key: str, seed: int, cause: str
+    session: Session, asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, key: str, seed: int, cause: str, who: str
 ) -> Run:
     return Run(
         asset_id=asset.id,
@@ -331,7 +355,7 @@ def _new_run(
         recipe_key=key,
         seed=seed,
         cause=cause,
-        requested_by=activity.current_actor(),
+        requested_by=who,
     )
 
 

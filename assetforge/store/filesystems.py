@@ -2,10 +2,9 @@
 
 import os
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Filesystem", "filesystem_of", "folds_names", "identity_of"]
+__all__ = ["filesystem_of", "folds_names", "identity_of", "is_networked"]
 
 _NETWORK = (
     *(
@@ -15,55 +14,34 @@ _NETWORK = (
         "afp",
         "9p",
         "ceph",
-        "glusterfs",
+        "gluster",
         "lustre",
         "beegfs",
         "gpfs",
-        "davfs",
-        "ncpfs",
+        "dav",
+        "ncp",
         "afs",
         "coda",
+        "ocfs",
     ),
-    *(
-        "fuse.sshfs",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.gvfsd-fuse",
-        "fuse.davfs2",
-        "fuse.glusterfs",
-        "fuse.ceph",
-        "fuse.smbnetfs",
-    ),
-    *("vboxsf", "vmhgfs", "fuse.vmhgfs-fuse", "prl_fs", "drvfs", "virtiofs"),
+    *("fuse", "vboxsf", "vmhgfs", "prl_fs", "drvfs", "virtiofs"),
 )
 """Beginnings of the names of filesystems that others can change without this system hearing of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Filesystem:
-    """Where a folder lies.
-
-    Attributes:
-        name: Such as ``ext4`` or ``nfs4``; empty when the system does not say.
-        network: Others can change it without an event being sent here.
-    """
-
-    name: str
-    network: bool
-
-
-def filesystem_of(folder: Path) -> Filesystem:
-    """The filesystem that a folder lies on, whether the folder exists or not."""
+def filesystem_of(folder: Path) -> str:
+    """Type of the filesystem that holds a folder, such as ``ext4`` or ``nfs4``, whether the folder exists or not; empty when the system does not say."""
     import psutil
 
-    place = os.path.realpath(folder)
-    best, name = "", ""
-    for partition in psutil.disk_partitions(all=True):
-        point = partition.mountpoint
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, name = point, partition.fstype
-    return Filesystem(name, name.lower().startswith(_NETWORK))
+    place = folder.resolve()
+    mounts = [(Path(part.mountpoint), part.fstype) for part in psutil.disk_partitions(all=True)]
+    around = [(mount, kind) for mount, kind in mounts if place.is_relative_to(mount)]
+    return max(around, key=lambda entry: len(entry[0].parts))[1] if around else ""
+
+
+def is_networked(filesystem: str) -> bool:
+    """Whether others can change a filesystem of that type without this system hearing of it, and whether SQLite's locks may fail on it."""
+    return filesystem.lower().startswith(_NETWORK)
 
 
 def identity_of(folder: Path) -> str:

@@ -10,7 +10,7 @@ from assetforge.db.columns import utc_now
 from assetforge.services.folder_intake import FolderIntake, TakeReport
 from assetforge.services.projects import Project
 from assetforge.services.watch_records import WatchedFolder, known_files
-from assetforge.store.filesystems import filesystem_of, folds_names, identity_of
+from assetforge.store.filesystems import filesystem_of, folds_names, identity_of, is_networked
 from assetforge.store.masks import MASK_SUFFIXES
 from assetforge.store.picture_names import NameKind, kind_of_file
 from assetforge.store.sidecar import SIDECAR_SUFFIXES
@@ -56,13 +56,13 @@ class RootWatch:
         self.config = project.config.watch
         self._events = events
         filesystem = filesystem_of(folder.path)
-        self._network = filesystem.network
-        wait_s = self.config.network_settle_seconds if filesystem.network else self.config.settle_seconds
+        self._network = is_networked(filesystem)
+        wait_s = self.config.network_settle_seconds if self._network else self.config.settle_seconds
         self.arrivals: Settling[Stamp] = Settling(wait_s)
         self.removals: Settling[None] = Settling(wait_s)
-        self.tree = FolderTree(folder.path, with_ctime=not filesystem.network)
+        self.tree = FolderTree(folder.path, with_ctime=not self._network)
         for path, stamp in known_files(project, folder.root_id):
-            self.tree.note(path, stamp if not filesystem.network else stamp._replace(ctime_ns=0))
+            self.tree.note(path, stamp if not self._network else stamp._replace(ctime_ns=0))
         self.hints = Hints(folder.path, wake)
         self._intake = FolderIntake(project, folder)
         self._identity = folder.identity
@@ -73,7 +73,7 @@ class RootWatch:
         self._scan_soon = False
         self._refused_events = ""
         self.health: dict[str, Any] = {
-            "filesystem": filesystem.name,
+            "filesystem": filesystem,
             "mode": "polling" if self._polls else "events",
             "folds_names": folds_names(folder.path),
             "state": "ok",

@@ -196,7 +196,7 @@ def test_doctor_names_what_is_wrong(cli, project):
 
 
 def test_disks_are_told_apart():
-    from assetforge.services.health import filesystem_of, is_networked
+    from assetforge.store.filesystems import filesystem_of, is_networked
 
     assert filesystem_of(Path("/proc")) == "proc"
     assert filesystem_of(Path("/"))

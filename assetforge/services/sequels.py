@@ -1,0 +1,95 @@
+"""What follows a run that was made because references changed: renders, a comparison with the baseline, its report. Then a person decides."""
+
+from collections.abc import Callable
+from functools import partial
+
+from sqlmodel import col, exists, select
+
+from assetforge.db.models import Asset, Run, Version
+from assetforge.db.models_jobs import Comparison, Evaluation
+from assetforge.domain.names import version_address
+from assetforge.domain.priorities import AUTOMATIC_PRIORITY
+from assetforge.errors import AssetForgeError
+from assetforge.services.comparison import request_comparison
+from assetforge.services.projects import Project
+from assetforge.services.rendering import request_render
+from assetforge.services.report import write_report
+from assetforge.services.retraining import CAUSE
+
+__all__ = ["Sequels"]
+
+
+class Sequels:
+    """Takes versions of such runs one step further each time it is called; what is done is read from the film, so that nothing is done twice.
+
+    Args:
+        project: The film.
+        say: Called with sentences for the log.
+    """
+
+    def __init__(self, project: Project, say: Callable[[str], None]) -> None:
+        self._project, self._say = project, say
+        self._impossible: set[str] = set()
+
+    def __call__(self) -> bool:
+        """Ask for what is missing; whether jobs were queued."""
+        queued = False
+        settings = self._project.config.retrain
+        for asset, address, rendered in self._versions():
+            then = settings.of(asset).then
+            if "compare" in then:
+                queued |= self._try(address, partial(self._compare, address))
+            elif "render" in then and not rendered:
+                queued |= self._try(address, partial(self._render, address))
+        for number, address in self._without_report():
+            self._try(f"the report of {address}", partial(self._report, number))
+        return queued
+
+    def _try(self, what: str, work: Callable[[], str]) -> bool:
+        """Do one thing and say it; what cannot be done is said once."""
+        if what in self._impossible:
+            return False
+        try:
+            self._say(f"{what} {work()}")
+        except AssetForgeError as error:
+            self._impossible.add(what)
+            self._say(f"{what}: {error}")
+            return False
+        return True
+
+    def _compare(self, address: str) -> str:
+        info = request_comparison(self._project, address, priority=AUTOMATIC_PRIORITY)
+        return f"is compared with {info.baseline or 'the bare base'}"
+
+    def _render(self, address: str) -> str:
+        request_render(self._project, address, priority=AUTOMATIC_PRIORITY)
+        return "is rendered"
+
+    def _report(self, number: int) -> str:
+        return f"is in {write_report(self._project, number)}"
+
+    def _versions(self) -> list[tuple[str, str, bool]]:
+        """Candidates of such runs that were not compared yet, and whether they were rendered."""
+        compared = exists().where(col(Comparison.version_id) == Version.id)
+        rendered = exists().where(col(Evaluation.version_id) == Version.id)
+        with self._project.read() as session:
+            rows = session.execute(
+                select(Asset.name, Version.number, rendered)
+                .select_from(Version)
+                .join(Run, col(Run.id) == Version.run_id)
+                .join(Asset, col(Asset.id) == Version.asset_id)
+                .where(col(Run.cause).startswith(CAUSE), ~compared, Version.stage == "candidate")
+            ).all()
+        return [(name, version_address(name, number), bool(there)) for name, number, there in rows]
+
+    def _without_report(self) -> list[tuple[int, str]]:
+        with self._project.read() as session:
+            rows = session.execute(
+                select(Comparison.id, Asset.name, Version.number)
+                .select_from(Comparison)
+                .join(Version, col(Version.id) == Comparison.version_id)
+                .join(Run, col(Run.id) == Version.run_id)
+                .join(Asset, col(Asset.id) == Version.asset_id)
+                .where(Comparison.state == "succeeded", Comparison.report == "", col(Run.cause).startswith(CAUSE))
+            ).all()
+        return [(number, version_address(name, version)) for number, name, version in rows]
