@@ -616,7 +616,10 @@ def simulate(zone: tzinfo, begin: datetime, seed: int) -> Film:
                 blocked = {reason.code for reason in decision.reasons}
                 assert decision.outcome == "train" or blocked & {"runs-today", "hours-today", "runs-film", "hours-film"}
                 film.promised.pop(asset, None)
-        film.now += minutes(film.rng.randint(3, 9))
+        # A step never passes over a moment that was promised: the span may be over a minute later.
+        film.now = min(
+            [film.now + minutes(film.rng.randint(3, 9)), *(at for at in film.promised.values() if at > film.now)]
+        )
     return film
 
 
