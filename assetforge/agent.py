@@ -338,16 +338,21 @@ class Attempt:
         if cancel_marker(self.workdir, self.number).exists():
             return self._end("cancelled", "Cancelled.")
         if self.interrupted or code == TRY_AGAIN:
-            return self._end("interrupted", "Asked to stop; it can be resumed.")
+            return self._end("interrupted", self._told("interrupted") or "Asked to stop; it can be resumed.")
         if code < 0:
             return self._end("interrupted", f"Killed by signal {-code}.")
         return self._end("failed", self._last_words() or f"It ended with exit code {code} and no result.")
 
+    def _told(self, kind: str) -> str:
+        """The reason in the attempt's last event of a kind."""
+        events = (parse(line) for _, line in read_lines(self.workdir, 0) if kind.encode() in line)
+        mine = [one for one in events if one.get("kind") == kind and one.get("attempt") == self.number]
+        return str(mine[-1].get("error") or "") if mine else ""
+
     def _last_words(self) -> str:
-        events = (parse(line) for _, line in read_lines(self.workdir, 0) if b"failed" in line)
-        mine = [one for one in events if one.get("kind") == "failed" and one.get("attempt") == self.number]
-        if mine and mine[-1].get("error"):
-            return str(mine[-1]["error"])
+        told = self._told("failed")
+        if told:
+            return told
         with (self.workdir / "log.txt").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
             return log.read().decode("utf-8", "replace").strip()

@@ -1,15 +1,17 @@
 """The process that does the work of a job: ``python -m assetforge.jobs.child WORKDIR``.
 
-The only place where a plugin's heavy code runs. It writes ``result.json`` last and only on success; 0, 1 (failed) and 75 (stopped, can be resumed) are
-courtesies to people, never the truth.
+The only place where a plugin's heavy code runs. It writes ``result.json`` last and only on success; 0, 1 (failed) and 75 (stopped, or the disk was full; can be
+resumed) are courtesies to people, never the truth.
 """
 
+import errno
 import hashlib
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,10 +69,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _fail(write: Callable[..., None], error: BaseException) -> int:
     text = traceback.format_exc()
-    sys.stderr.write(text)
     what = str(error) if isinstance(error, AssetForgeError) else f"{type(error).__name__}: {error}"
-    write("failed", error=what, traceback=text)
-    return 1
+    full = _is_full_disk(error)
+    # On a full disk not even that may be possible; the exit code is left then.
+    with suppress(OSError):
+        sys.stderr.write(text)
+        write("interrupted" if full else "failed", error=what, traceback=text)
+    return STOPPED if full else 1
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether the machine was at fault, not the work; libraries that are not written in Python only say so in words."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def check_version(ref: EngineRef) -> None:

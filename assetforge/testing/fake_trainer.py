@@ -1,8 +1,9 @@
 """A trainer without a framework: what executor tests run. Standard library only; travels as an input of the bundle and runs as a script.
 
 It "trains" a few bytes by hashing them once a step, commits checkpoints, stops when asked, resumes, writes a valid safetensors file and ``result.json`` last.
-Parameters in ``job.json``: ``steps``, ``seconds`` per step, ``save_every``, ``fail_at`` (raises), ``kill_at`` (ends itself with SIGKILL in the first
-attempt), ``hang_at`` (says nothing more in the first attempt), ``deaf`` (ignores SIGTERM). Every step leaves a line in ``writers.log``: process, step.
+Parameters in ``job.json``: ``steps``, ``seconds`` per step, ``save_every``, ``fail_at`` (raises), ``deaf`` (ignores SIGTERM), and what happens in the first
+attempt only: ``full_at`` (the disk is full), ``kill_at`` (ends itself with SIGKILL), ``hang_at`` (says nothing more). Every step leaves a line in
+``writers.log``: process, step.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def main() -> int:
         if step == params.get("fail_at"):
             _say("failed", attempt, error="the fake trainer was told to fail", traceback="")
             return 1
+        if step == params.get("full_at") and attempt == 1:
+            _say("interrupted", attempt, error="no space left for the fake trainer")
+            return 75
         if step == params.get("kill_at") and attempt == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == params.get("hang_at") and attempt == 1:

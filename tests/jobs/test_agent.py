@@ -86,6 +86,14 @@ def test_start_returns_at_once_and_lets_go_of_the_caller(bundle):
     wait_until(lambda: agent.read_status(workdir)["state"] == "succeeded", "it ends")
 
 
+def test_a_full_disk_is_told_as_the_reason_of_an_interruption(bundle):
+    workdir = bundle(full_at=3)
+    assert call(workdir, "run").returncode == agent.TRY_AGAIN
+    status = agent.read_status(workdir)
+    assert (status["state"], status["error"]) == ("interrupted", "no space left for the fake trainer")
+    assert call(workdir, "run").returncode == 0
+
+
 def test_a_second_writer_is_refused(bundle):
     workdir = bundle(steps=300)
     call(workdir, "start", "--attempt", "1")

@@ -166,6 +166,14 @@ def test_an_error_is_told_with_its_traceback(train):
     assert not (work.workdir / "result.json").exists()
 
 
+@pytest.mark.parametrize("fault", ["full", "full-in-words"])
+def test_a_full_disk_is_the_machines_fault_and_can_be_resumed(train, fault):
+    work = train(fault=fault)
+    assert work.run() == 75
+    assert "RuntimeError: " in work.events("interrupted")[0]["error"]
+    assert work.events("failed") == []
+
+
 def test_another_plugin_version_is_refused(train):
     work = train(version="0.9")
     assert work.run() == 1

@@ -1,5 +1,6 @@
 """A plugin with a trainer, a renderer and metrics that need nothing but numpy; found through its dist-info like any installed one."""
 
+import errno
 import hashlib
 import json
 import os
@@ -29,6 +30,10 @@ class TinyTrainer:
             step, weights = checkpoint.step, checkpoint.files["w"].read_bytes()
         if params.fault == "raise":
             raise ValueError("no\x1b good")
+        if params.fault == "full":
+            raise RuntimeError("cannot save") from OSError(errno.ENOSPC, "No space left on device")
+        if params.fault == "full-in-words":
+            raise RuntimeError("I/O error: No space left on device (os error 28)")
         while step < params.steps:
             step += 1
             weights = hashlib.sha256(weights + b"%d" % step).digest()
