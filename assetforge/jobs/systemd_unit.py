@@ -110,7 +110,8 @@ def install_unit(project: Project, run: Callable[[Sequence[str]], str] | None = 
         StorageError: The file cannot be written.
     """
     call = run or _systemctl
-    call(["--version"])
+    # Fails without a session of systemd, before anything is written.
+    call(["show-environment"])
     path = systemd_units_dir() / unit_name(project)
     if path.exists() and not _is_ours(path, project):
         raise BusyError(

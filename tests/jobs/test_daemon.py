@@ -119,7 +119,7 @@ def test_a_unit_is_installed_looked_at_and_removed(project, units, home):
     assert path == units / "assetforge-film.service"
     assert path.read_text() == unit_text(project)
     assert called == [
-        "--version",
+        "show-environment",
         "daemon-reload",
         "enable assetforge-film.service",
         "restart assetforge-film.service",
@@ -134,6 +134,15 @@ def test_a_unit_is_installed_looked_at_and_removed(project, units, home):
     remove_unit(project, systemctl)
     assert not path.exists()
     assert called[-2:] == ["disable --now assetforge-film.service", "daemon-reload"]
+
+
+def test_a_systemd_that_does_not_answer_leaves_nothing_behind(project, units):
+    def deaf(words):
+        raise JobError("no bus")
+
+    with pytest.raises(JobError):
+        install_unit(project, deaf)
+    assert not units.exists()
 
 
 def test_without_systemd_nothing_is_written(project, units, monkeypatch, capsys):
