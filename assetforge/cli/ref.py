@@ -181,6 +181,7 @@ def set_(
     mask: Path | None = None,
     repeats: int | None = None,
     split: Literal["train", "held-out", "auto"] | None = None,
+    rights: str | None = None,
 ) -> None:
     """Decide how references are trained on, all of them or none; `dataset freeze` takes it over, and older dataset versions stay as they are.
 
@@ -190,22 +191,29 @@ def set_(
         mask: A picture of the same shape that says what to learn, white, and what not, black; "none" takes it away. Used with the trainer's `mask=file`.
         repeats: How often each is shown per epoch, 1 to 1000.
         split: Train on them, or hold them out for scoring; "auto" lets the next freeze choose again. Near-duplicates share a split.
+        rights: What is allowed with them, in your words.
     """
     from assetforge.services.reference_settings import set_references
 
     wanted: dict[str, Literal["train", "held_out", "auto"]] = {"train": "train", "held-out": "held_out", "auto": "auto"}
     with opened_project() as project:
         references = set_references(
-            project, addresses, crop=crop, mask=mask, repeats=repeats, split=wanted[split] if split else None
+            project,
+            addresses,
+            crop=crop,
+            mask=mask,
+            repeats=repeats,
+            split=wanted[split] if split else None,
+            rights=rights,
         )
     rows = [
-        (one.address, f"{one.width}x{one.height}", one.crop, one.mask[:12], one.repeats, one.split)
+        (one.address, f"{one.width}x{one.height}", one.crop, one.mask[:12], one.repeats, one.split, one.rights)
         for one in references
     ]
     emit(
         "ref-set",
         {"references": references},
-        lambda: table(("reference", "pixels", "crop", "mask", "repeats", "split"), rows),
+        lambda: table(("reference", "pixels", "crop", "mask", "repeats", "split", "rights"), rows),
     )
 
 

@@ -48,6 +48,7 @@ def set_references(
     mask: Path | None = None,
     repeats: int | None = None,
     split: Literal["train", "held_out", "auto"] | None = None,
+    rights: str | None = None,
 ) -> list[ReferenceInfo]:
     """Change some references, all of them or none. Dataset versions that are frozen stay as they are.
 
@@ -58,6 +59,7 @@ def set_references(
         mask: A picture of the same shape, white where it is learnt; the path ``none`` takes it away. ``None`` leaves it.
         repeats: How often each is shown per epoch, 1 to 1000. ``None`` leaves it.
         split: ``train`` or ``held_out``; ``auto`` leaves it to the next freeze again. ``None`` leaves it.
+        rights: What is allowed with them, for people; empty takes it away. ``None`` leaves it.
 
     Returns:
         The references as they are now, in the order of the addresses, each once.
@@ -68,9 +70,10 @@ def set_references(
         NotFoundError: There is no such reference.
         ImageError: The mask cannot be read or decoded, or has another shape than one of the pictures.
     """
-    if not addresses or (crop is None and mask is None and repeats is None and split is None):
+    if not addresses or all(value is None for value in (crop, mask, repeats, split, rights)):
         raise UsageError(
-            "Nothing was said to change.", hint="Name references, and give --crop, --mask, --repeats or --split."
+            "Nothing was said to change.",
+            hint="Name references, and give --crop, --mask, --repeats, --split or --rights.",
         )
     if repeats is not None and not 1 <= repeats <= MAX_REPEATS:
         raise UsageError(
@@ -83,6 +86,8 @@ def set_references(
         chosen = _chosen(session, addresses)
         for one in chosen:
             values = _values(one, crop, repeats, split)
+            if rights is not None:
+                values["rights"] = " ".join(rights.split())
             if mask is not None:
                 if painted:
                     size = one.image.width, one.image.height

@@ -148,9 +148,8 @@ def _count_novel(project: Project, asset_id: int, new: Sequence[str]) -> int:
         return Picture(sha256, phash, _luma(project, thumbs, sha256) if look else None)
 
     fresh = [picture(row, look=True) for row in reversed(rows) if row[0] in wanted]
-    known = [
-        picture(row, look=at < _MOST_RECENT_KNOWN) for at, row in enumerate(row for row in rows if row[0] not in wanted)
-    ]
+    others = [row for row in rows if row[0] not in wanted]
+    known = [picture(row, look=at < _MOST_RECENT_KNOWN) for at, row in enumerate(others)][::-1]
     return len(count_novel(fresh, known).novel)
 
 

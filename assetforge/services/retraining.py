@@ -1,8 +1,12 @@
 """Training again because references changed: what the rules say of every asset, and doing it."""
 
+import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlmodel import col, select
 
@@ -28,6 +32,7 @@ __all__ = ["CAUSE", "Explained", "explain", "explain_all", "local_now", "propose
 CAUSE = "references changed: "
 """How the cause of such a run begins, in the record."""
 
+_LOCAL_ZONE = Path("/etc/localtime")
 _PROPOSED = "proposed to train"
 
 
@@ -61,8 +66,15 @@ class Explained:
 
 
 def local_now() -> datetime:
-    """The time with the zone of this machine, whose clock hours and days follow."""
-    return datetime.now().astimezone()
+    """The time in the zone of this machine, whose clock hours and days follow; the zone knows when clocks are changed, where the system says which it is."""
+    name = os.environ.get("TZ", "").lstrip(":")
+    try:
+        if name:
+            return datetime.now(ZoneInfo(name))
+        with _LOCAL_ZONE.open("rb") as file:
+            return datetime.now(ZoneInfo.from_file(file))
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        return datetime.now().astimezone()
 
 
 def explain_all(project: Project, now: datetime | None = None) -> list[Explained]:
@@ -174,8 +186,6 @@ def propose(project: Project, explained: Explained) -> bool:
 
 
 def _with_problem(project: Project, asset: AssetInfo, settings: RetrainConfig, changes: AssetChanges) -> AssetChanges:
-    import dataclasses
-
     try:
         resolve_recipe(project, asset, name=settings.recipe)
     except AssetForgeError as error:

@@ -169,7 +169,8 @@ class RootWatch:
         """A folder that is away, or another one of the same name in which nothing of what is known can be seen, is an outage."""
         try:
             identity = identity_of(self.folder.path)
-            empty = not any(os.scandir(self.folder.path))
+            with os.scandir(self.folder.path) as listing:
+                empty = next(listing, None) is None
         except OSError as error:
             return self._away(step, f"{self.folder.shown} is away: {error.strerror or error}.")
         if identity != self._identity and self._identity and len(self.tree) and empty:

@@ -30,7 +30,9 @@ def picture(number: int) -> tuple[str, bytes]:
 
     suffix, kind = FORMATS[number % len(FORMATS)]
     rng = np.random.default_rng(number)
-    coarse = Pillow.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize((48, 36), Pillow.Resampling.BICUBIC)
+    coarse = Pillow.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8)).resize(
+        (48, 36), Pillow.Resampling.BICUBIC
+    )
     stream = io.BytesIO()
     coarse.save(stream, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
     return suffix, stream.getvalue()
@@ -61,7 +63,7 @@ class Storm:
     def _write(self, part: int) -> None:
         # A tenth of the numbers replaces what is there; the others arrive in four ways.
         placed: list[Path] = []
-        fresh = [number for number in range(part, self.files, 4)]
+        fresh = range(part, self.files, 4)
         for count, number in enumerate(fresh):
             folder = self.root / f"take {number % self.folders:02d}" / ("sub [x]" if number % 3 == 0 else "")
             folder.mkdir(parents=True, exist_ok=True)
@@ -117,9 +119,7 @@ class Storm:
 
     def hashes(self) -> Counter[str]:
         """What lies in the folder now."""
-        return Counter(
-            hashlib.sha256(path.read_bytes()).hexdigest() for path in self.root.rglob("*") if path.is_file()
-        )
+        return Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in self.root.rglob("*") if path.is_file())
 
     def check(self, project: Project, asset: str) -> dict[str, int]:
         """Folder and database say the same, every file was taken in once, and no half of one ever was."""
@@ -130,7 +130,9 @@ class Storm:
             images = set(session.exec(select(Image.sha256)))
             roots = session.exec(select(WatchRoot.id).where(WatchRoot.asset_id == row.id)).all()
             files = session.exec(select(WatchedFile).where(WatchedFile.root_id.in_(roots))).all()
-            added = sum(one.detail["added"] for one in session.exec(select(Activity).where(Activity.verb == "added references")))
+            added = sum(
+                one.detail["added"] for one in session.exec(select(Activity).where(Activity.verb == "added references"))
+            )
         active = {one.sha256 for one in references if one.state == "active"}
         assert images <= self.whole, f"{len(images - self.whole)} halves of files became pictures"
         assert active == set(there), (len(active), len(there), len(active ^ set(there)))
