@@ -349,6 +349,7 @@ def set_value(path: Path, key: str, value: Any) -> ProjectConfig:
         StorageError: The file cannot be written.
     """
     import tomlkit
+    from tomlkit.container import OutOfOrderTableProxy
     from tomlkit.items import Table
 
     folder = path.parent / ".assetforge"
@@ -360,7 +361,8 @@ def set_value(path: Path, key: str, value: Any) -> ProjectConfig:
             if section not in table:
                 table[section] = tomlkit.table()
             table = table[section]
-            if not isinstance(table, Table):
+            # A section that somebody wrote in two places of the file is one all the same.
+            if not isinstance(table, Table | OutOfOrderTableProxy):
                 raise ConfigError(f"{path}: {section} in {key!r} is a value, not a section.", hint="Correct the key.")
         if value is None:
             table.pop(last, None)

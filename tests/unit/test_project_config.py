@@ -79,3 +79,19 @@ def test_two_processes_lose_none_of_each_others_changes(config):
     for worker in workers:
         worker.join()
     assert len(read_config(config).defaults.recipe) == 20
+
+
+def test_a_section_in_two_places_is_one(tmp_path):
+    path = tmp_path / "project.toml"
+    write_new_config(path, name="film")
+    path.write_text(
+        path.read_text()
+        + '\n[retrain.assets.mara]  # hers\nmode = "auto"\n\n[[watch.roots]]\nasset = "mara"\npath = "x"\n'
+    )
+    config = set_value(path, "retrain.mode", "off")
+    config = set_value(path, "watch.settle_seconds", 3.0)
+    config = set_value(path, "retrain.assets.mara.min_new", 9)
+    assert (config.retrain.mode, config.watch.settle_seconds, config.watch.roots[0].path) == ("off", 3.0, "x")
+    assert (config.retrain.of("mara").mode, config.retrain.of("mara").min_new) == ("auto", 9)
+    assert "# hers" in path.read_text()
+    assert read_config(path) == config
