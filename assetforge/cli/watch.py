@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -27,6 +28,7 @@ app = App(
 )
 
 _Numbers = Annotated[tuple[int, ...], Parameter(negative=())]
+_NEW_FILMS_S = 30.0
 _Flag = Annotated[bool, Parameter(negative=())]
 
 
@@ -44,26 +46,53 @@ def watch(*, once: _Flag = False, explain: _Flag = False, all: _Flag = False, no
         return _explain()
     if once:
         return _once(train=not no_train)
-    with _films(every=all) as films, _stopped_by_signals() as stopping:
-        from assetforge.jobs.background import ensure_supervisor
-        from assetforge.watch.autotrain import AutoTrain
-        from assetforge.watch.deliver import Deliver
-        from assetforge.watch.watcher import Watcher
-
-        threads = []
-        for film in films:
-            speak = _speaker(film.name if len(films) > 1 else "")
-            trains = () if no_train else (AutoTrain(film, ensure_supervisor, speak),)
-            watcher = Watcher(film, follow_ups=(*trains, Deliver(film)), say=speak)
-            threads.append(threading.Thread(target=watcher.run, args=(stopping,), name=f"watch-{film.name}"))
-        if sys.stderr.isatty():
-            say(f"Watching {', '.join(film.name for film in films)}. Ctrl+C ends this; running jobs go on.")
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.5)
+    with _stopped_by_signals() as stopping:
+        if all:
+            _watch_every_film(stopping, train=not no_train)
+        else:
+            with opened_project() as project:
+                if sys.stderr.isatty():
+                    say(f"Watching {project.name}. Ctrl+C ends this; running jobs go on.")
+                _watch_film(project, stopping, train=not no_train)
     return ExitCode.OK
+
+
+def _watch_film(project: "Project", stopping: threading.Event, *, train: bool, prefix: str = "") -> None:
+    from assetforge.jobs.background import ensure_supervisor
+    from assetforge.watch.autotrain import AutoTrain
+    from assetforge.watch.deliver import Deliver
+    from assetforge.watch.watcher import Watcher
+
+    def speak(text: str) -> None:
+        say(f"{time.strftime('%H:%M:%S')} {prefix}{text}")
+
+    trains = (AutoTrain(project, ensure_supervisor, speak),) if train else ()
+    Watcher(project, follow_ups=(*trains, Deliver(project)), say=speak).run(stopping)
+
+
+def _watch_every_film(stopping: threading.Event, *, train: bool) -> None:
+    """A thread for each film; films that are made meanwhile join in, and one that cannot be opened does not keep the others from being watched."""
+    from assetforge.errors import AssetForgeError
+    from assetforge.paths import projects_dir
+    from assetforge.services.projects import open_project
+
+    def watch_one(root: Path) -> None:
+        try:
+            with open_project(root) as project:
+                _watch_film(project, stopping, train=train, prefix=f"{project.name}: ")
+        except AssetForgeError as error:
+            say(f"{time.strftime('%H:%M:%S')} {root.name}: {error}")
+
+    threads: dict[Path, threading.Thread] = {}
+    while not stopping.is_set():
+        for config in sorted(projects_dir().glob("*/project.toml")):
+            root = config.parent
+            if root not in threads or not threads[root].is_alive():
+                threads[root] = threading.Thread(target=watch_one, args=(root,), name=f"watch-{root.name}")
+                threads[root].start()
+        stopping.wait(_NEW_FILMS_S)
+    for thread in threads.values():
+        thread.join()
 
 
 @app.command
@@ -266,34 +295,17 @@ def _once(*, train: bool) -> int:
 
 
 @contextlib.contextmanager
-def _films(*, every: bool) -> "Iterator[list[Project]]":
-    if not every:
-        with opened_project() as project:
-            yield [project]
-        return
-    from assetforge.errors import NotFoundError
-    from assetforge.paths import projects_dir
-    from assetforge.services.projects import open_project
-
-    with contextlib.ExitStack() as stack:
-        roots = sorted(path.parent for path in projects_dir().glob("*/project.toml"))
-        if not roots:
-            raise NotFoundError("There is no film yet.", hint="Make one with `assetforge project new NAME`.")
-        yield [stack.enter_context(open_project(root)) for root in roots]
-
-
-@contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
     stopping = threading.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: stopping.set()) for number in signals]
+
+    def stop(*_: object) -> None:
+        # Not here: the event's own lock may be held by the very code that this interrupts.
+        threading.Thread(target=stopping.set).start()
+
+    before = [signal.signal(number, stop) for number in signals]
     try:
         yield stopping
     finally:
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
-
-
-def _speaker(film: str) -> Any:
-    prefix = f"{film}: " if film else ""
-    return lambda text: say(f"{time.strftime('%H:%M:%S')} {prefix}{text}")

@@ -18,6 +18,8 @@ from assetforge.api.protocols import Offer
 from assetforge.db.models_jobs import Job
 from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import AssetForgeError, BusyError
+from assetforge.extension.film_plugins import add_film_plugins
+from assetforge.extension.registry import get_registry
 from assetforge.jobs import queue
 from assetforge.jobs.background import ensure_supervisor, presence, wait_for_job
 from assetforge.jobs.driver import Driver, Pace, end_job
@@ -309,6 +311,9 @@ def main(arguments: list[str] | None = None) -> int:
     with open_project(options.root) as project, presence(project) as alone:
         if not alone:
             return 0
+        if project.paths.plugins.is_dir():
+            # As far as the user trusts them; without them, jobs that `assetforge work` runs would fail here.
+            add_film_plugins(get_registry(), project.root)
         supervisor = Supervisor(project, say=say)
         signal.signal(signal.SIGTERM, lambda *_: supervisor.stop())
         signal.signal(signal.SIGINT, lambda *_: supervisor.stop())

@@ -12,6 +12,7 @@ from sqlmodel import Session, col, func, select
 
 from assetforge.db.models import DatasetVersion, Image, Reference, Run
 from assetforge.db.models_watch import WatchedFile, WatchRoot
+from assetforge.domain.canonical import digest
 from assetforge.domain.dataset_diff import DatasetLine, tree_hash
 from assetforge.domain.novelty import LUMA_SIDE, Luma, Picture, count_novel
 from assetforge.domain.retrain import AssetChanges, Spent
@@ -21,14 +22,26 @@ from assetforge.services.projects import Project
 from assetforge.services.succession import WATCH
 from assetforge.store.thumbs import ThumbStore
 
-__all__ = ["asset_changes", "spent_by"]
+__all__ = ["asset_changes", "change_marks", "spent_by"]
 
 _REFERENCE = """
     SELECT sha256, caption, crop, repeats, split, mask, rights, updated_at FROM reference WHERE asset_id = ? AND state = 'active'
 """
 _ITEM = "SELECT sha256, caption, crop, repeats, split, mask FROM dataset_item WHERE dataset_id = ?"
+_MARKS = """
+    SELECT asset_id, count(*), sum(state = 'active'), max(updated_at),
+        (SELECT group_concat(id || state) FROM (SELECT id, state FROM run WHERE run.asset_id = reference.asset_id ORDER BY id DESC LIMIT 3)),
+        (SELECT count(*) FROM watched_file JOIN watch_root ON watch_root.id = root_id
+         WHERE watch_root.asset_id = reference.asset_id AND watched_file.state = 'quarantined')
+    FROM reference GROUP BY asset_id
+"""
 _MOST_RECENT_KNOWN = 512
 """Known pictures in which a new one is looked for as a crop, the newest of them; perceptual hashes are compared with all."""
+
+
+_REMEMBERED = 256
+_novel: dict[str, int] = {}
+"""Answers that took seconds, by what was asked: the same pictures are asked about again and again while rules wait for something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,13 @@ def asset_changes(project: Project, asset_id: int) -> AssetChanges:
         last_run_ended_at=_aware(run.finished_at) if run else None,
         last_run_state=run.state if run and run.state not in OPEN_JOB_STATES else "",
     )
+
+
+def change_marks(project: Project) -> dict[int, tuple[object, ...]]:
+    """For each asset with references, something that differs when the answer about it may differ, and costs little to ask for."""
+    with project.read() as session:
+        rows = session.connection().exec_driver_sql(_MARKS).all()
+    return {row[0]: tuple(row[1:]) for row in rows}
 
 
 def spent_by(project: Project, asset_id: int, now: datetime) -> Spent:
@@ -147,10 +167,16 @@ def _count_novel(project: Project, asset_id: int, new: Sequence[str]) -> int:
         sha256, phash = str(row[0]), int(row[1])  # type: ignore[call-overload]
         return Picture(sha256, phash, _luma(project, thumbs, sha256) if look else None)
 
+    asked = digest({"new": sorted(wanted), "all": [row[0] for row in rows]})
+    if asked in _novel:
+        return _novel[asked]
     fresh = [picture(row, look=True) for row in reversed(rows) if row[0] in wanted]
     others = [row for row in rows if row[0] not in wanted]
     known = [picture(row, look=at < _MOST_RECENT_KNOWN) for at, row in enumerate(others)][::-1]
-    return len(count_novel(fresh, known).novel)
+    while len(_novel) >= _REMEMBERED:
+        del _novel[next(iter(_novel))]
+    _novel[asked] = len(count_novel(fresh, known).novel)
+    return _novel[asked]
 
 
 def _luma(project: Project, thumbs: ThumbStore, sha256: str) -> Luma | None:

@@ -1,22 +1,35 @@
 """What follows a run that was made because references changed: renders, a comparison with the baseline, its report. Then a person decides."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 
 from sqlmodel import col, exists, select
 
 from assetforge.db.models import Asset, Run, Version
-from assetforge.db.models_jobs import Comparison, Evaluation
+from assetforge.db.models_jobs import Comparison, Evaluation, Job
 from assetforge.domain.names import version_address
 from assetforge.domain.priorities import AUTOMATIC_PRIORITY
+from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import AssetForgeError
+from assetforge.services.activity import record
 from assetforge.services.comparison import request_comparison
 from assetforge.services.projects import Project
 from assetforge.services.rendering import request_render
 from assetforge.services.report import write_report
 from assetforge.services.retraining import CAUSE
+from assetforge.services.succession import WATCH
 
-__all__ = ["Sequels"]
+__all__ = ["Sequels", "has_open_jobs"]
+
+
+def has_open_jobs(project: Project) -> bool:
+    """Whether the queue holds a job that could run now or runs."""
+    with project.read() as session:
+        found = session.exec(
+            select(Job.id).where(col(Job.state).in_(OPEN_JOB_STATES), Job.not_before <= time.time()).limit(1)
+        ).first()
+    return found is not None
 
 
 class Sequels:
@@ -59,11 +72,17 @@ class Sequels:
 
     def _compare(self, address: str) -> str:
         info = request_comparison(self._project, address, priority=AUTOMATIC_PRIORITY)
+        self._record(address, "asked for a comparison", baseline=info.baseline)
         return f"is compared with {info.baseline or 'the bare base'}"
 
     def _render(self, address: str) -> str:
         request_render(self._project, address, priority=AUTOMATIC_PRIORITY)
+        self._record(address, "asked for renders")
         return "is rendered"
+
+    def _record(self, address: str, verb: str, **detail: str) -> None:
+        with self._project.write() as session:
+            record(session, WATCH, verb, address, cause="its run was made because references changed", **detail)
 
     def _report(self, number: int) -> str:
         return f"is in {write_report(self._project, number)}"

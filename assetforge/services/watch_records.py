@@ -108,6 +108,7 @@ def watched_folders(project: Project) -> list[WatchedFolder]:
                 f"{project.paths.config}: watch.roots names {path}, which holds the film itself.",
                 hint="Name a folder with pictures of one asset.",
             )
+        _check_apart(project, path, root.asset, wanted)
         wanted[root.asset, _shown(project, path)] = (path, root.mode if root.mode != "auto" else config.mode)
     with project.read() as session:
         rows = {(name, row.path): row for row, name in session.exec(select(WatchRoot, Asset.name).join(Asset))}
@@ -195,6 +196,18 @@ def list_health(project: Project) -> list[RootHealth]:
 def path_text(path: bytes) -> str:
     """The path of a watched file as text that can be shown; bytes that are not UTF-8 become escapes."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def _check_apart(
+    project: Project, path: Path, asset: str, others: Mapping[tuple[str, str], tuple[Path, WatchMode]]
+) -> None:
+    """A picture in two watched folders at once would be taken in twice, or for two assets."""
+    for (name, shown), (other, _) in others.items():
+        if path.is_relative_to(other) or other.is_relative_to(path):
+            raise ConfigError(
+                f"{project.paths.config}: watch.roots names {path} for {asset}, and {shown}, watched for {name}, is in one place with it.",
+                hint="Name folders that do not hold one another.",
+            )
 
 
 def _shown(project: Project, path: Path) -> str:

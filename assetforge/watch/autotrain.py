@@ -1,4 +1,4 @@
-"""Trains again what the rules let train, and takes finished runs on to renders and a comparison."""
+"""Trains again what the rules let train, takes finished runs on to renders and a comparison, and sees to it that the queue is worked on."""
 
 import time
 from collections.abc import Callable
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from assetforge.errors import AssetForgeError
 from assetforge.services.assets import list_assets
 from assetforge.services.projects import Project
+from assetforge.services.retrain_facts import change_marks
 from assetforge.services.retraining import Explained, explain, local_now, propose, retrain
-from assetforge.services.sequels import Sequels
+from assetforge.services.sequels import Sequels, has_open_jobs
 
 __all__ = ["AutoTrain"]
 
@@ -32,8 +33,8 @@ class AutoTrain:
         self._sequels = Sequels(project, say)
         self._next = 0.0
         self._version = -1
-        self._due = 0.0
-        self._resting: dict[str, float] = {}
+        self._due: dict[int, float] = {}
+        self._marks: dict[int, object] = {}
 
     def __call__(self, *, arriving: bool) -> None:
         """Look, and act. While files are arriving nothing is decided: the burst is not over."""
@@ -41,24 +42,32 @@ class AutoTrain:
         if now < self._next:
             return
         self._next = now + _EVERY_S
-        if self._sequels():
+        if self._sequels() or has_open_jobs(self._project):
             self._supervise(self._project)
-        if arriving or not self._worth_looking(now):
+        version = self._project.database.version()
+        if arriving or (version == self._version and now < min(self._due.values(), default=0.0)):
             return
-        config, moment = self._project.config, local_now()
-        self._due = now + _LOOK_AGAIN_S
+        self._version = version
+        self._look(now)
+
+    def _look(self, now: float) -> None:
+        config, moment, marks = self._project.config, local_now(), change_marks(self._project)
+        seen = config.retrain, config.budget
         for asset in list_assets(self._project):
-            if self._resting.get(asset.name, 0.0) > now:
+            mark = (marks.get(asset.id), asset.recipe, seen)
+            if mark == self._marks.get(asset.id) and now < self._due.get(asset.id, 0.0):
                 continue
+            self._marks[asset.id], self._due[asset.id] = mark, now + _LOOK_AGAIN_S
             try:
                 explained = explain(self._project, asset, config, moment)
                 self._act(explained)
             except AssetForgeError as error:
-                self._resting[asset.name] = now + _RETRY_S
+                self._due[asset.id] = now + _RETRY_S
                 self._say(f"{asset.name}: {error}")
             else:
                 if explained.not_before is not None:
-                    self._due = min(self._due, now + max(0.0, (explained.not_before - moment).total_seconds()))
+                    wait_s = max(0.0, (explained.not_before - moment).total_seconds())
+                    self._due[asset.id] = min(self._due[asset.id], now + wait_s)
 
     def _act(self, explained: Explained) -> None:
         if explained.outcome == "ask" and propose(self._project, explained):
@@ -69,11 +78,3 @@ class AutoTrain:
         if request.job is not None:
             self._supervise(self._project)
             self._say(f"{explained.asset}: run {request.run} is queued on {request.dataset}: {because}")
-
-    def _worth_looking(self, now: float) -> bool:
-        """Something was written to the film since the last look, or enough time has passed for rules that follow the clock."""
-        version = self._project.database.version()
-        if version == self._version and now < self._due:
-            return False
-        self._version = version
-        return True

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from assetforge.api.events import WatchRootBack, WatchRootLost
@@ -24,6 +24,9 @@ __all__ = ["FollowUp", "Watcher"]
 
 _LOOK_S = 2.0
 _HEALTH_S = 5.0
+_LOOKS = ("last_scan_at", "last_scan_s", "scans")
+_LOOKS_SAVED_S = 60.0
+"""Between two notes that a folder was looked at and nothing was there: a folder that is polled is looked at all the time."""
 _STANDBY_S = 1.0
 _RETRY_S = 10.0
 _SLEPT_S = 5.0
@@ -57,6 +60,7 @@ class Watcher:
         self._wake = threading.Event()
         self._next_look = 0.0
         self._next_health = 0.0
+        self._next_looks = 0.0
         self._saved: dict[int, dict[str, object]] = {}
         self._resting: dict[int, float] = {}
         self._said: dict[str, float] = {}
@@ -210,7 +214,14 @@ class Watcher:
         if monotonic < self._next_health and not now:
             return
         self._next_health = monotonic + _HEALTH_S
-        changed = {one: root.health for one, root in self.roots.items() if self._saved.get(one) != root.health}
+        looks = now or monotonic >= self._next_looks
+        changed = {
+            one: root.health
+            for one, root in self.roots.items()
+            if _is_news(self._saved.get(one, {}), root.health, looks=looks)
+        }
+        if looks:
+            self._next_looks = monotonic + _LOOKS_SAVED_S
         if not changed:
             return
         with self.project.write() as session:
@@ -248,3 +259,7 @@ class Watcher:
             self._said[problem] = now + 300.0
             self.say(problem)
         return False
+
+
+def _is_news(before: Mapping[str, object], after: Mapping[str, object], *, looks: bool) -> bool:
+    return any(before.get(name) != value for name, value in after.items() if looks or name not in _LOOKS)

@@ -105,6 +105,32 @@ def test_a_first_run_then_nothing_until_something_changes(film, add):
     assert len(runs(film)) == 1
 
 
+def test_the_queue_never_lacks_somebody_who_works_on_it(film, add):
+    add(*range(8))
+    look(film)
+    assert look(film)[1] == [film], "whoever worked on it may be gone"
+    end(film)
+    assert look(film)[1] == []
+
+
+def test_nothing_is_looked_into_twice_while_nothing_happens(film, add, monkeypatch):
+    from assetforge.watch import autotrain
+
+    asked = []
+    real = autotrain.explain
+    monkeypatch.setattr(autotrain, "explain", lambda *words: asked.append(words[1].name) or real(*words))
+    monkeypatch.setattr(autotrain, "_EVERY_S", 0.0)
+    add(0, 1)
+    add_asset(film, "boots", "costume")
+    trains = AutoTrain(film, lambda _film: None, lambda _text: None)
+    for _ in range(3):
+        trains(arriving=False)
+    assert sorted(asked) == ["boots", "coat"]
+    add(2)
+    trains(arriving=False)
+    assert sorted(asked) == ["boots", "coat", "coat"]
+
+
 def test_a_burst_in_the_middle_of_a_run_makes_one_further_run(film, add):
     add(*range(8))
     look(film)

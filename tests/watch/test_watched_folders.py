@@ -316,7 +316,10 @@ def test_folders_outside_the_film_are_watched_for_an_asset(project, inbox, look,
     assert {one.path: one.mode for one in list_health(project)}[str(share)] == "polling"
 
 
-@pytest.mark.parametrize(("asset", "path", "word"), [("nobody", "/tmp", "nobody"), ("mara", ".", "film")])
+@pytest.mark.parametrize(
+    ("asset", "path", "word"),
+    [("nobody", "/tmp", "nobody"), ("mara", ".", "film"), ("mara", "characters/mara", "one place")],
+)
 def test_a_folder_that_cannot_be_watched_is_refused(project, inbox, asset, path, word):
     text = project.paths.config.read_text() + f'\n[[watch.roots]]\nasset = "{asset}"\npath = "{path}"\n'
     project.paths.config.write_text(text)
