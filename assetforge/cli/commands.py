@@ -34,6 +34,9 @@ COMMANDS = (
     CommandEntry(
         "watch", "assetforge.cli.watch:app", "Watch folders, take in what lands there, train again by rules.", _FILM
     ),
+    CommandEntry(
+        "activity", "assetforge.cli.activity:activity", "What happened to the film, who did it, and why.", _FILM
+    ),
     CommandEntry("caption", "assetforge.cli.caption:app", "Captions: set, list.", _FILM),
     CommandEntry("dataset", "assetforge.cli.dataset:app", "Dataset versions: freeze, list, show, diff, export.", _FILM),
     CommandEntry(

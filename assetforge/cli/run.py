@@ -37,6 +37,7 @@ def list_(*, asset: str = "", state: str = "", limit: int = 50) -> None:
             run.recipe,
             ", ".join(run.versions),
             run.created_at,
+            f"{run.requested_by}: {run.cause}",
             run.error.split("\n")[0],
         )
         for run in runs
@@ -45,7 +46,9 @@ def list_(*, asset: str = "", state: str = "", limit: int = 50) -> None:
         "run-list",
         {"runs": runs},
         lambda: table(
-            ("run", "state", "asset", "dataset", "recipe", "versions", "asked for", "error"), rows, empty="No run yet."
+            ("run", "state", "asset", "dataset", "recipe", "versions", "asked for", "by", "error"),
+            rows,
+            empty="No run yet.",
         ),
     )
 

@@ -3,20 +3,98 @@
 import dataclasses
 import getpass
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, col, func, or_, select
 
 from assetforge.api.events import Event
 from assetforge.db.models import Activity
+from assetforge.errors import UsageError
 from assetforge.extension.registry import get_registry
 from assetforge.services.projects import Project
 
-__all__ = ["current_actor", "publish", "record"]
+__all__ = ["ActivityInfo", "acting_as", "current_actor", "list_activity", "publish", "record"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityInfo:
+    """Something that happened to the film.
+
+    Attributes:
+        id: Row id; later ones are larger.
+        at: When, in UTC.
+        actor: Who: a person, ``watch``, or ``supervisor``.
+        verb: What, in the past tense.
+        subject: Address of what it happened to.
+        detail: Further facts.
+    """
+
+    id: int
+    at: datetime
+    actor: str
+    verb: str
+    subject: str
+    detail: Mapping[str, Any]
+
+
+def list_activity(
+    project: Project, about: str = "", *, actor: str = "", before: int | None = None, limit: int = 50
+) -> list[ActivityInfo]:
+    """What happened to the film, newest first.
+
+    Args:
+        project: The film.
+        about: An asset, or an address of something of it; empty lists everything.
+        actor: Only what this one did, such as ``watch``.
+        before: ``id`` of the last one on the page before.
+        limit: At most so many, at least 1.
+
+    Raises:
+        UsageError: The limit is below 1.
+    """
+    if limit < 1:
+        raise UsageError(f"A page of {limit} lines cannot be shown.", hint="Ask for at least 1.")
+    query = select(Activity).order_by(col(Activity.id).desc()).limit(limit)
+    if about:
+        below = or_(*(col(Activity.subject).startswith(about + mark, autoescape=True) for mark in ("/", "@")))
+        query = query.where(
+            or_(Activity.subject == about, below, func.json_extract(Activity.detail, "$.asset") == about)
+        )
+    if actor:
+        query = query.where(Activity.actor == actor)
+    if before is not None:
+        query = query.where(col(Activity.id) < before)
+    with project.read() as session:
+        return [
+            ActivityInfo(
+                id=row.id or 0, at=row.at, actor=row.actor, verb=row.verb, subject=row.subject, detail=row.detail
+            )
+            for row in session.exec(query)
+        ]
+
+
+_acting: ContextVar[str] = ContextVar("acting", default="")
+
+
+@contextmanager
+def acting_as(actor: str) -> Iterator[None]:
+    """For the length of a block, this thread acts for ``actor``: a part of assetforge that nobody told to act just now."""
+    token = _acting.set(actor)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
 
 
 def current_actor() -> str:
-    """Who acts: ``ASSETFORGE_ACTOR`` where set (automation, shared accounts), else the user's login name."""
+    """Who acts: whoever :func:`acting_as` names, ``ASSETFORGE_ACTOR`` where set (automation, shared accounts), else the user's login name."""
+    if _acting.get():
+        return _acting.get()
     actor = os.environ.get("ASSETFORGE_ACTOR", "").strip()
     if actor:
         return actor

@@ -17,7 +17,7 @@ from assetforge.domain.names import version_address
 from assetforge.domain.priorities import AUTOMATIC_PRIORITY, PERSON_PRIORITY
 from assetforge.domain.retrain import AssetChanges, Budget, Decision, Reason, RetrainRules, decide, parse_hours
 from assetforge.errors import AssetForgeError, ConfigError, UsageError
-from assetforge.services.activity import current_actor, publish, record
+from assetforge.services.activity import acting_as, current_actor, publish, record
 from assetforge.services.assets import AssetInfo, get_asset, list_assets
 from assetforge.services.datasets import freeze
 from assetforge.services.project_config import BudgetConfig, ProjectConfig, RetrainConfig
@@ -142,27 +142,27 @@ def retrain(project: Project, asset_name: str, *, automatic: bool = False) -> tu
             f"Nothing of {asset_name} changed since its newest run.",
             hint=f"`assetforge train {asset_name} --again` trains all the same.",
         )
-    dataset = freeze(project, asset_name, note=because)
-    request = request_training(
-        project,
-        asset_name,
-        dataset=dataset.address,
-        recipe=settings.recipe,
-        start_from=_newest_version(project, asset) if settings.warm_start else "",
-        priority=AUTOMATIC_PRIORITY if automatic else PERSON_PRIORITY,
-        cause=CAUSE + because,
-        actor=WATCH if automatic else "",
-    )
-    if request.job is not None and not request.joined:
-        event = RetrainStarted(
-            project=project.root,
-            at=utc_now(),
-            actor=WATCH if automatic else current_actor(),
-            asset=asset_name,
-            run=request.run,
-            because=because,
+    with acting_as(WATCH if automatic else current_actor()):
+        dataset = freeze(project, asset_name, note=because)
+        request = request_training(
+            project,
+            asset_name,
+            dataset=dataset.address,
+            recipe=settings.recipe,
+            start_from=_newest_version(project, asset) if settings.warm_start else "",
+            priority=AUTOMATIC_PRIORITY if automatic else PERSON_PRIORITY,
+            cause=CAUSE + because,
         )
-        publish(project, event)
+        if request.job is not None and not request.joined:
+            event = RetrainStarted(
+                project=project.root,
+                at=utc_now(),
+                actor=current_actor(),
+                asset=asset_name,
+                run=request.run,
+                because=because,
+            )
+            publish(project, event)
     return request, because
 
 

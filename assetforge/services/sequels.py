@@ -12,7 +12,7 @@ from assetforge.domain.names import version_address
 from assetforge.domain.priorities import AUTOMATIC_PRIORITY
 from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import AssetForgeError
-from assetforge.services.activity import record
+from assetforge.services.activity import acting_as, record
 from assetforge.services.comparison import request_comparison
 from assetforge.services.projects import Project
 from assetforge.services.rendering import request_render
@@ -63,7 +63,8 @@ class Sequels:
         if what in self._impossible:
             return False
         try:
-            self._say(f"{what} {work()}")
+            with acting_as(WATCH):
+                self._say(f"{what} {work()}")
         except AssetForgeError as error:
             self._impossible.add(what)
             self._say(f"{what}: {error}")

@@ -88,7 +88,6 @@ def request_training(
     again: bool = False,
     cause: str = "by hand",
     start_from: str = "",
-    actor: str = "",
     hashing: HashProgress | None = None,
 ) -> TrainingRequest:
     """Queue a run, unless the same dataset, recipe, trainer and base were trained already.
@@ -106,7 +105,6 @@ def request_training(
         again: Train even though the same key has a version.
         cause: Why, for the record.
         start_from: Version whose weights training goes on from; by default it begins from nothing.
-        actor: Who wants it; by default who runs this program.
         hashing: Hears about files of the base model that have to be hashed first.
 
     Raises:
@@ -127,13 +125,12 @@ def request_training(
     get_registry().executor(where)
     start = _start(project, start_from, chosen) if start_from else None
     key = _key(asset, frozen, chosen, seed, start.weights if start else "")
-    who = actor or activity.current_actor()
     with project.write() as session:
         if not again:
             found = _already(session, asset, frozen, chosen, key)
             if found:
                 return found
-        run = _new_run(session, asset, frozen, chosen, key, seed, cause, who)
+        run = _new_run(session, asset, frozen, chosen, key, seed, cause)
         session.add(run)
         session.flush()
         job = enqueue(
@@ -149,7 +146,7 @@ def request_training(
         )
         activity.record(
             session,
-            who,
+            activity.current_actor(),
             "queued",
             f"run {run.id}",
             asset=asset.name,
@@ -340,7 +337,7 @@ def _already(
 
 
 def _new_run(
-    session: Session, asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, key: str, seed: int, cause: str, who: str
+    session: Session, asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, key: str, seed: int, cause: str
 ) -> Run:
     return Run(
         asset_id=asset.id,
@@ -355,7 +352,7 @@ def _new_run(
         recipe_key=key,
         seed=seed,
         cause=cause,
-        requested_by=who,
+        requested_by=activity.current_actor(),
     )
 
 
