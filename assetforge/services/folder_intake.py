@@ -113,6 +113,10 @@ class FolderIntake:
                     raise StorageError(chunk.failure[0], hint=chunk.failure[1])
                 for some in _batches(chunk.files):
                     self._write([(by_path[taken.path], taken) for taken in some], files, rules, report)
+        except BaseException:
+            # What a transaction that came to nothing had compared is not there.
+            self._near = NearIndex(self._folder.asset_id)
+            raise
         finally:
             self._tell(report)
         return report
@@ -147,7 +151,7 @@ class FolderIntake:
                     continue
                 report.settled[path] = stamps[path]
                 old = before.get(path)
-                if old is not None and old.state == "discarded" and old.sha256 and old.sha256 == taken.sha256:
+                if old is not None and old.state == "discarded" and _is_the_same(old, stamps[path], taken.sha256):
                     rows.append(self._row(path, stamps[path], "discarded", old.sha256, old))
                 elif taken.outcome == "refused":
                     rows.append(self._row(path, stamps[path], "quarantined", old.sha256 if old else "", taken))
@@ -252,6 +256,13 @@ class FolderIntake:
             "hint": reason.hint if reason else "",
             "at": utc_now(),
         }
+
+
+def _is_the_same(before: WatchedFile, now: Stamp, sha256: str) -> bool:
+    """Whether a file is still what was decided about; what cannot be read is known by its size and date alone."""
+    if before.sha256 and sha256:
+        return before.sha256 == sha256
+    return (before.size, before.mtime_ns) == (now.size, now.mtime_ns)
 
 
 def _upsert(session: Session, rows: Sequence[dict[str, object]]) -> None:

@@ -258,6 +258,21 @@ def test_small_pictures_wait_and_can_be_kept_discarded_or_moved(project, inbox, 
     assert states(project) == {"large.png": "active", "0.png": "active"}
 
 
+def test_what_was_discarded_stays_so_until_it_is_another_file(project, inbox, look, make_png):
+    (inbox / "a.png").write_bytes(b"no picture")
+    look()
+    quarantine.discard(project, quarantine.list_quarantine(project))
+    (inbox / "a.txt").write_text("a caption beside it")
+    look()
+    assert quarantine.list_quarantine(project) == []
+    (inbox / "a.png").write_bytes(b"no picture either")
+    look()
+    assert [one.shown for one in quarantine.list_quarantine(project)] == ["a.png"]
+    make_png(inbox / "a.png", 1)
+    look()
+    assert only(project).caption == "a caption beside it"
+
+
 def test_near_duplicates_wait_where_the_film_asks_for_it(project, inbox, look, make_png):
     set_value(project.paths.config, "watch.near_duplicates", "ask")
     make_png(inbox / "a.png", 1)
