@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 
@@ -59,3 +61,25 @@ def test_plugin_and_demo_import_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_pictures_dropped_into_a_folder_become_two_versions_with_nobody_at_the_keyboard(tmp_path):
+    environment = {**os.environ, "ASSETFORGE_HOME": str(tmp_path / "home"), "ASSETFORGE_PROJECTS": str(tmp_path)}
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "assetforge",
+        "--json",
+        "demo",
+        "--watch",
+        "--folder",
+        str(tmp_path / "film"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert sorted(made["versions"]) == ["mara/v1", "mara/v2"]
+    assert len(made["reports"]) == 2
+    assert all(cause.startswith("references changed: ") for cause in made["causes"])
