@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 EDITABLE := $(foreach plugin,$(PLUGINS),-e ./$(patsubst %/pyproject.toml,%,$(plugin)))
 
-.PHONY: install demo test test-slow check bench format clean
+.PHONY: install demo test test-slow test-soak check bench format clean
 
 install: $(VENV)/.installed
 
@@ -20,10 +20,13 @@ demo: install
 	$(BIN)/assetforge demo
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not bench"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not soak and not bench"
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m "slow"
+
+test-soak: install
+	$(BIN)/python -m pytest -q -m "soak"
 
 check: install
 	$(BIN)/ruff format --check .

@@ -55,7 +55,7 @@ def test_every_file_of_a_storm_is_taken_in_once(project, inbox, way):
     assert figures["references"] >= 240
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("way", ["events", "polling", "overflow"])
 def test_every_file_of_a_great_storm_is_taken_in_once(project, inbox, way):
     if way == "polling":
