@@ -108,7 +108,8 @@ def watched_folders(project: Project) -> list[WatchedFolder]:
                 f"{project.paths.config}: watch.roots names {path}, which holds the film itself.",
                 hint="Name a folder with pictures of one asset.",
             )
-        _check_apart(project, path, root.asset, wanted)
+        if wanted.get((root.asset, _shown(project, path))) is None:
+            _check_apart(project, path, root.asset, wanted)
         wanted[root.asset, _shown(project, path)] = (path, root.mode if root.mode != "auto" else config.mode)
     with project.read() as session:
         rows = {(name, row.path): row for row, name in session.exec(select(WatchRoot, Asset.name).join(Asset))}

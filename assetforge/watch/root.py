@@ -24,6 +24,8 @@ _REMOVALS_WAIT_S = 300.0
 """Longest time that a file that is gone waits for arrivals elsewhere, which may be where it went."""
 
 _MOST_AT_ONCE = 256
+_BURST = 2000
+"""Events after which everything is looked at once more."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class RootWatch:
         self._next_check = 0.0
         self._scan_soon = False
         self._refused_events = ""
+        self._events_at_scan = 0
         self.health: dict[str, Any] = {
             "filesystem": filesystem,
             "mode": "polling" if self._polls else "events",
@@ -211,6 +214,9 @@ class RootWatch:
     def _look(self, now: float) -> None:
         folders, everywhere = self.hints.collect()
         self.health["events"] = self.hints.events
+        if self.hints.events - self._events_at_scan > _BURST and not folders and not len(self.arrivals):
+            # Where much happens at once, something is missed; this is when the burst is over.
+            self._scan_soon = True
         full = everywhere or self._scan_soon or now >= self._next_scan
         expected = {self._nearest_known(folder) for folder in folders}
         started = time.perf_counter()
@@ -225,6 +231,7 @@ class RootWatch:
     def _scanned(self, result: ScanResult, now: float, seconds: float, expected: set[str] | None) -> None:
         scheduled = now >= self._next_scan and not self._scan_soon
         self._scan_soon = False
+        self._events_at_scan = self.hints.events
         every = self.config.poll_seconds if self._polls else self.config.scan_minutes * 60.0
         self._next_scan = now + max(every, 10.0 * seconds)
         if scheduled and expected is not None and not self._polls:
