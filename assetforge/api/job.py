@@ -67,11 +67,13 @@ class Resources(_Wire):
         device: ``auto`` takes the best device of the slot, else ``cpu``, ``cuda`` or ``mps``.
         threads: CPU threads the child may use; 0 leaves it to the slot.
         vram_gb: Free GPU memory it needs, in GiB; 0 when unknown.
+        gpus: How many GPUs it uses at once, where it runs on GPUs.
     """
 
     device: str = "auto"
     threads: int = 0
     vram_gb: float = 0.0
+    gpus: int = 1
 
 
 class BaseRef(_Wire):

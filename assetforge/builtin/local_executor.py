@@ -16,7 +16,7 @@ from assetforge.api.protocols import EngineState, Handle, Offer
 from assetforge.api.specs import ExecutorSpec
 from assetforge.builtin.device_slots import DeviceSlots, Reservation
 from assetforge.builtin.gpus import Gpu, find_gpus
-from assetforge.errors import BusyError, JobError
+from assetforge.errors import BusyError, JobError, TryAgainError, UsageError
 from assetforge.paths import device_slots_dir
 
 __all__ = ["LOCAL_EXECUTOR", "LocalExecutor", "LocalParams"]
@@ -96,14 +96,19 @@ class LocalExecutor:
 
         Raises:
             BusyError: Another writer is still in the folder, or another job in the slot; try again later.
+            TryAgainError: Further GPUs that the job needs are in use; it shall not wait in its slot for them.
+            UsageError: The machine has too few GPUs.
             JobError: The agent could not be started.
         """
         reserved = self._reserved.pop(slot, None)
         taken = reserved or self._take(slot, workdir, handle["attempt"])
         if taken is None:
             return
+        further: dict[str, Reservation] = {}
         try:
-            self._start(handle, workdir, self._environment(workdir, resources, slot), taken.descriptor)
+            further = self._further_gpus(slot, resources.gpus)
+            locks = [taken.descriptor, *(one.descriptor for one in further.values())]
+            self._start(handle, workdir, self._environment(workdir, resources, [slot, *further]), locks)
         except BusyError:
             if reserved is not None:
                 self._reserved[slot] = reserved
@@ -113,11 +118,36 @@ class LocalExecutor:
         except BaseException:
             taken.close()
             raise
+        finally:
+            for one in further.values():
+                one.close()
         taken.close()
 
-    def _start(self, handle: Handle, workdir: Path, environment: Mapping[str, str], slot_lock: int) -> None:
+    def _further_gpus(self, slot: str, wanted: int) -> dict[str, Reservation]:
+        """The GPUs besides its own slot's that a job needs; all of them or none, since two jobs that each hold half would wait for ever."""
+        if wanted <= 1 or slot not in self._gpus:
+            return {}
+        if wanted > len(self._gpus):
+            raise UsageError(
+                f"The job needs {wanted} GPUs, and this machine has {len(self._gpus)}.",
+                hint="Lower its parameter gpus, or run it elsewhere with --on.",
+            )
+        taken: dict[str, Reservation] = {}
+        for other in self._gpus:
+            lock = self._slots.lock("", self._device(other)) if other != slot and len(taken) + 1 < wanted else None
+            if lock is not None:
+                taken[other] = lock
+        if len(taken) + 1 < wanted:
+            for one in taken.values():
+                one.close()
+            raise TryAgainError(f"Waits for {wanted} GPUs of this machine at once; {len(taken) + 1} are free.")
+        return taken
+
+    def _start(self, handle: Handle, workdir: Path, environment: Mapping[str, str], locks: Sequence[int]) -> None:
         command = [sys.executable, str(workdir / "agent.py"), "start", str(workdir)]
-        command += ["--attempt", str(handle["attempt"]), "--python", sys.executable, "--keep", str(slot_lock)]
+        command += ["--attempt", str(handle["attempt"]), "--python", sys.executable]
+        for lock in locks:
+            command += ["--keep", str(lock)]
         for name, value in environment.items():
             command += ["--env", f"{name}={value}"]
         try:
@@ -127,7 +157,7 @@ class LocalExecutor:
                 text=True,
                 timeout=_START_LIMIT_S,
                 check=False,
-                pass_fds=(slot_lock,),
+                pass_fds=tuple(locks),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise JobError(f"The agent in {workdir} could not be started: {error}") from error
@@ -188,15 +218,15 @@ class LocalExecutor:
     def release(self, handle: Handle) -> None:
         """Nothing is held outside the work folder."""
 
-    def _environment(self, workdir: Path, resources: Resources, slot: str) -> dict[str, str]:
-        device = next((offer.device for offer in self.probe() if offer.slot == slot), "cpu")
+    def _environment(self, workdir: Path, resources: Resources, slots: Sequence[str]) -> dict[str, str]:
+        device = next((offer.device for offer in self.probe() if offer.slot == slots[0]), "cpu")
         if resources.device != "auto":
             device = resources.device
         threads = resources.threads or self._threads(device)
         values = dict.fromkeys(_THREAD_VARIABLES, str(threads))
         values |= {"ASSETFORGE_THREADS": str(threads), "ASSETFORGE_DEVICE": device, "HF_HUB_OFFLINE": "1"}
-        if slot in self._gpus:
-            values["CUDA_VISIBLE_DEVICES"] = self._gpus[slot].uuid
+        if slots[0] in self._gpus:
+            values["CUDA_VISIBLE_DEVICES"] = ",".join(self._gpus[slot].uuid for slot in slots)
         if workdir.parent.name == "jobs":
             # Latents and text embeddings are shared by all jobs of a film.
             values["ASSETFORGE_CACHE"] = str(workdir.parent.parent / "cache")

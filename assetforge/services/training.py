@@ -213,7 +213,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         ),
         params=run.params,
         seed=run.seed,
-        resources=Resources(device=job.device),
+        resources=Resources(device=job.device, gpus=_gpus(run.params)),
         max_attempts=job.max_attempts,
         payload=payload.model_dump(mode="json"),
         outputs=("outputs/*.safetensors",),
@@ -290,6 +290,12 @@ def _start(project: Project, address: str, recipe: Recipe) -> VersionInfo:
             hint="Start from a version of the same family, or from nothing.",
         )
     return version
+
+
+def _gpus(params: Mapping[str, Any]) -> int:
+    """Trainers that can share a step among several GPUs have a parameter of this name."""
+    wanted = params.get("gpus", 1)
+    return wanted if isinstance(wanted, int) and wanted > 1 else 1
 
 
 def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int, start: str) -> str:

@@ -10,9 +10,11 @@ from itertools import pairwise
 import pytest
 
 from assetforge import agent
+from assetforge.api.job import Resources
 from assetforge.builtin import gpus
 from assetforge.builtin.device_slots import DeviceSlots
 from assetforge.builtin.local_executor import LocalExecutor, LocalParams
+from assetforge.errors import TryAgainError, UsageError
 from assetforge.jobs.control import get_job
 from assetforge.services.projects import create_project
 from assetforge.testing.executor_contract import read_lines, wait_until, writer_blocks
@@ -170,12 +172,39 @@ def test_gpus_are_slots_and_children_see_one_by_its_uuid(driver, tmp_path):
         ("cuda:2", "cuda", 0.0),
     ]
     assert driver.open == 0
-    environment = executor._environment(tmp_path, types.SimpleNamespace(device="auto", threads=0), "cuda:2")
+    environment = executor._environment(tmp_path, types.SimpleNamespace(device="auto", threads=0), ["cuda:2"])
     assert (environment["CUDA_VISIBLE_DEVICES"], environment["ASSETFORGE_DEVICE"]) == ("GPU-c2", "cuda")
     reserved = executor.reserve("film", "cuda:2")
     assert LocalExecutor().reserve("film", "cuda:2") is None
     assert LocalExecutor().reserve("film", "cuda:0") is not None
     reserved.close()
+
+
+def test_a_job_for_two_gpus_gets_both_or_neither(driver, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        LocalExecutor,
+        "_start",
+        lambda self, handle, workdir, environment, locks: started.append((environment, len(locks))),
+    )
+    executor = LocalExecutor()
+    handle = executor.handle("film-1", 1, tmp_path)
+    elsewhere = LocalExecutor().reserve("other", "cuda:2")
+    executor.reserve("film", "cuda:0")
+    with pytest.raises(TryAgainError, match="1 are free"):
+        executor.submit(handle, tmp_path, Resources(gpus=2), "cuda:0")
+    assert started == []
+    alone = LocalExecutor().reserve("other", "cuda:0")
+    assert alone is not None, "it does not keep its slot while it waits for more"
+    alone.close()
+    elsewhere.close()
+    executor.reserve("film", "cuda:0")
+    executor.submit(handle, tmp_path, Resources(gpus=2), "cuda:0")
+    ((environment, locks),) = started
+    assert (environment["CUDA_VISIBLE_DEVICES"], locks) == ("GPU-a0,GPU-c2", 2)
+    executor.reserve("film", "cuda:0")
+    with pytest.raises(UsageError, match="needs 3 GPUs, and this machine has 2"):
+        executor.submit(handle, tmp_path, Resources(gpus=3), "cuda:0")
 
 
 @pytest.mark.parametrize(
