@@ -28,6 +28,7 @@ _LAST_CHUNK = 8
 _WINDOW = 3
 _SMALL_FILES = 16
 _SMALL_BYTES = 64 << 20
+_ORPHAN_S = 0.5
 
 
 def usable_cores() -> int:
@@ -51,8 +52,20 @@ def _start(stores: _Stores, board: Board) -> None:
     _stores, _note = stores, board.enter()
     # Whoever started us may have said to end gently; in the middle of a decoder nothing would ever hear that.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     # What the parent had made is not garbage of ours: looking through it again and again would cost time, and copies of its memory.
     gc.freeze()
+
+
+def _end_with_parent(starter: int) -> None:
+    """End when the process is gone that we work for: killed, it could tell nobody, and what it had locked would stay locked for as long as we wait.
+
+    Where a server forks us, that one waits for us in turn; where our parent does, our brothers hold the other end of what tells of its end. So both are asked.
+    """
+    parent = multiprocessing.parent_process()
+    while os.getppid() == starter and parent is not None and parent.is_alive():
+        parent.join(_ORPHAN_S)
+    os._exit(1)
 
 
 def _work(chunk: int, paths: Sequence[Path]) -> TakenChunk:
