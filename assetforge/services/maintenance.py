@@ -30,6 +30,7 @@ from assetforge.store.gc import (
     trash_folder,
     unneeded_blobs,
 )
+from assetforge.store.leftovers import half_files
 
 __all__ = ["FsckReport", "GcReport", "Problem", "blob_needs", "check_database", "check_project", "collect_garbage"]
 
@@ -238,6 +239,7 @@ def _garbage(project: Project, policy: GcPolicy, needed: set[str], now: float) -
         *unneeded_blobs(project.blobs, needed, before=before),
         *half_written(project.blobs, before=before),
         *_left_behind(paths.private, before=before),
+        *half_files(paths, before=before),
         *finished_job_folders(paths.jobs, _fates(project), policy, now=now),
         *stale_thumbnails(paths.thumbs, needed, before=before),
         *old_files(paths.cache, "cache", before=now - policy.cache_s),

@@ -149,3 +149,25 @@ def test_what_killed_backups_left_behind_is_collected(project):
     report = collect_garbage(project, dry_run=False)
     assert report.freed == 10
     assert not left.exists()
+
+
+def test_what_killed_commands_left_half_written_is_collected(project):
+    private, name = project.paths.private, "a" * 32
+    left = [
+        project.paths.loras / "mara" / ".new-abcd_123",
+        project.paths.loras / "mara" / f".mara-v001.safetensors.{name}.tmp",
+        project.paths.reports / ".new-12345678",
+        project.root / ".new-prjct_0z",
+        private / "jobs" / "000001" / ".status.json.4711.tmp",
+    ]
+    theirs = [project.paths.loras / "mara" / ".notes.tmp", project.root / ".newest", project.root / ".tmp"]
+    for path in (*left, *theirs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 10)
+        os.utime(path, (1, 1))
+    young = project.paths.loras / "mara" / ".new-young_00"
+    young.write_bytes(b"x")
+    (private / "jobs" / "000001").joinpath("agent.lock").touch()
+    collect_garbage(project, dry_run=False)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in (*theirs, young))
