@@ -12,15 +12,21 @@ from pathlib import Path
 from assetforge.errors import BusyError, StorageError
 
 __all__ = [
+    "FULL_DISK_HINT",
     "clone",
     "leave_cache",
     "locked",
+    "says_full_disk",
     "storage_error",
     "sync_files",
     "sync_folder",
     "temporary_beside",
     "write_atomic",
 ]
+
+FULL_DISK_HINT = "Free some space (`assetforge gc` may help) and repeat the command."
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _FICLONE = 0x40049409
 """Linux ioctl that lets two files share their blocks until one changes (btrfs, xfs, bcachefs, overlay on those)."""
@@ -42,11 +48,8 @@ _NO_REFLINK = {
 
 def storage_error(error: OSError, path: Path, doing: str) -> StorageError:
     """Say in one sentence why ``path`` could not be used; ``doing`` is such as ``written``."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            f"The disk is full; {path} could not be {doing}.",
-            hint="Free some space (`assetforge gc` may help) and repeat the command.",
-        )
+    if error.errno in _FULL:
+        return StorageError(f"The disk is full; {path} could not be {doing}.", hint=FULL_DISK_HINT)
     if error.errno == errno.EFBIG:
         return StorageError(
             f"{path} could not be {doing}: larger than this system allows.",
@@ -54,6 +57,17 @@ def storage_error(error: OSError, path: Path, doing: str) -> StorageError:
         )
     reason = error.strerror or str(error)
     return StorageError(f"{path} could not be {doing}: {reason}.", hint="Check that it exists and its permissions.")
+
+
+def says_full_disk(error: BaseException | str | None) -> bool:
+    """Whether an error, or what led to it, was that the disk or a quota is full; libraries that are not written in Python say so in words alone."""
+    if isinstance(error, str):
+        return any(words in error for words in ("disk is full", *map(os.strerror, _FULL)))
+    while error is not None:
+        if getattr(error, "errno", None) in _FULL or says_full_disk(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def sync_folder(folder: Path) -> None:
@@ -160,9 +174,13 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
 
     Raises:
         BusyError: ``wait`` is false and somebody else holds the lock.
+        StorageError: The file is missing and cannot be made.
     """
-    # Reading is enough to lock, so that a colleague who may read the file may lock it too.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        # Reading is enough to lock, so that a colleague who may read the file may lock it too.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise storage_error(error, path, "opened") from error
     try:
         operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:

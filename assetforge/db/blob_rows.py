@@ -44,6 +44,9 @@ NAMED = (
 )
 """Every row that needs a blob; a row never exists without it."""
 
+_MENTIONS_NOTHING = {"watched_file": "WHERE state != 'discarded'"}
+"""Rows whose hashes are remembered to know the file again, and not for its bytes. While a file waits in quarantine its bytes stay."""
+
 
 class NamedBlob(NamedTuple):
     """A blob that a row needs.
@@ -98,7 +101,7 @@ def mentioned_hashes(connection: sqlite3.Connection) -> set[str]:
         if not columns:
             continue
         selected = ", ".join(f'"{column}"' for column in columns)
-        for row in connection.execute(f'SELECT {selected} FROM "{table}"'):  # noqa: S608 - names from the schema
+        for row in connection.execute(f'SELECT {selected} FROM "{table}" {_MENTIONS_NOTHING.get(table, "")}'):  # noqa: S608 - names from the schema
             for value in row:
                 if isinstance(value, str) and len(value) >= 64:
                     found.update(_HASH.findall(value))

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, create_engine
 
-from assetforge.errors import BusyError, StorageError
+from assetforge.db.faults import BUSY_TIMEOUT_MS, database_error, is_storage_fault
 
 __all__ = ["BUSY_TIMEOUT_MS", "Database"]
-
-BUSY_TIMEOUT_MS = 30_000
 
 
 class Database:
@@ -40,7 +38,7 @@ class Database:
         Raises:
             StorageError: The file cannot be read.
         """
-        with _translated(self.path), Session(self.engine, expire_on_commit=False) as session:
+        with _translated(self.path, "read"), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -52,16 +50,21 @@ class Database:
             StorageError: The disk is full or the file cannot be written.
         """
         options = self.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        with _translated(self.path), Session(options, expire_on_commit=False) as session, session.begin():
+        with _translated(self.path, "written"), Session(options, expire_on_commit=False) as session, session.begin():
             yield session
 
     def version(self) -> int:
-        """A number that differs from the last call's when another connection, of whatever process, wrote something meanwhile."""
-        if self._watching is None:
-            self._watching = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
-        return int(self._watching.execute("PRAGMA data_version").fetchone()[0])
+        """A number that differs from the last call's when another connection, of whatever process, wrote something meanwhile.
+
+        Raises:
+            StorageError: The file cannot be read.
+        """
+        with _translated(self.path, "read"):
+            if self._watching is None:
+                self._watching = sqlite3.connect(
+                    f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False
+                )
+            return int(self._watching.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -92,23 +95,14 @@ def _make_engine(path: Path) -> Engine:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path, doing: str) -> Iterator[None]:
+    """Faults of the file and its disk in our words; what was asked of it wrongly stays what it is."""
     try:
         yield
-    except OperationalError as error:
-        reason = str(error.orig)
-        if "locked" in reason or "busy" in reason:
-            raise BusyError(
-                f"Another process kept {path} locked for more than {BUSY_TIMEOUT_MS // 1000} s.",
-                hint="Try again; `assetforge jobs list` shows what is running.",
-            ) from error
-        if "full" in reason:
-            raise StorageError(
-                f"The disk is full; {path} could not be written.",
-                hint="Free some space and repeat the command; nothing was changed.",
-            ) from error
-        if "readonly" in reason or "unable to open" in reason:
-            raise StorageError(
-                f"{path} cannot be opened for writing ({reason}).", hint="Check the permissions of the project folder."
-            ) from error
-        raise
+    except DatabaseError as error:
+        if not isinstance(error.orig, sqlite3.Error) or not is_storage_fault(error.orig):
+            raise
+        raise database_error(error, path, doing) from error
+    except sqlite3.Error as error:
+        # From a connection that is just being made: SQLAlchemy has not wrapped it.
+        raise database_error(error, path, doing) from error

@@ -5,12 +5,13 @@ there is something to do. Migrations run in this process, one process at a time,
 """
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assetforge.durable import locked, sync_folder
+from assetforge.db.faults import database_error
+from assetforge.durable import FULL_DISK_HINT, locked, says_full_disk, storage_error, sync_folder
 from assetforge.errors import StorageError
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ def revision_of(database: Path) -> str:
                 return ""
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
-        raise StorageError(
-            f"{database} cannot be read: {error}.",
-            hint="Restore a copy from .assetforge/backups with `assetforge restore`.",
-        ) from error
+        hint = "Restore a copy from .assetforge/backups with `assetforge restore`."
+        raise database_error(error, database, "read", hint=hint) from error
     return str(row[0]) if row else ""
 
 
@@ -96,11 +95,20 @@ def copy_database(database: Path, destination: Path) -> None:
             target.execute("PRAGMA journal_mode=DELETE")
         partial.replace(destination)
         sync_folder(destination.parent)
-    except (sqlite3.Error, OSError) as error:
-        partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, destination, "written") from error
+    except sqlite3.Error as error:
+        full = any(says_full_disk(database_error(error, path, "copied")) for path in (database, destination))
         raise StorageError(
-            f"{database} could not be copied to {destination}: {error}.", hint="Check free space and permissions."
+            f"The disk is full; {database} could not be copied to {destination}."
+            if full
+            else f"{database} could not be copied to {destination}: {error}.",
+            hint=FULL_DISK_HINT if full else "Check free space and permissions.",
         ) from error
+    finally:
+        for suffix in ("", "-journal"):
+            with suppress(OSError):
+                partial.with_name(partial.name + suffix).unlink(missing_ok=True)
 
 
 def alembic_config(database: Path) -> "Config":
@@ -134,8 +142,15 @@ def _upgrade(database: Path, copy: Path | None) -> None:
         command.upgrade(alembic_config(database), "head")
     except Exception as error:
         kept = f" A copy from before lies in {copy}." if copy else ""
+        cause = getattr(error, "orig", None)
+        fault = database_error(cause, database, "read") if isinstance(cause, sqlite3.Error) else error
+        if says_full_disk(fault):
+            raise StorageError(
+                f"The disk is full; {database} could not be brought to revision {HEAD}.{kept}",
+                hint=f"Nothing was changed. {FULL_DISK_HINT}",
+            ) from error
         reason = str(error).splitlines()[0].rstrip(".")
-        hint = "Nothing was changed; report this with the message."
-        if "disk is full" in reason:
-            hint = "Nothing was changed. Free some space and repeat the command."
-        raise StorageError(f"{database} could not be brought to revision {HEAD}: {reason}.{kept}", hint=hint) from error
+        raise StorageError(
+            f"{database} could not be brought to revision {HEAD}: {reason}.{kept}",
+            hint="Nothing was changed; report this with the message.",
+        ) from error

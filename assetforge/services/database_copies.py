@@ -6,11 +6,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assetforge.db.faults import database_error
 from assetforge.db.migrate import copy_database, migrate
 from assetforge.durable import locked
 from assetforge.errors import NotFoundError, StorageError
 from assetforge.paths import ProjectPaths
-from assetforge.services.maintenance import blob_needs, check_database
+from assetforge.services.soundness import blob_needs, check_database
 from assetforge.store.blobs import BlobStore
 
 __all__ = ["restore_database"]
@@ -78,7 +79,5 @@ def _put_in_place(fresh: Path, database: Path) -> None:
             source.backup(target)
             target.execute("PRAGMA journal_mode=WAL")
     except sqlite3.Error as error:
-        raise StorageError(
-            f"{database} could not be replaced: {error}.",
-            hint="Close other programs that use the film and repeat the command.",
-        ) from error
+        hint = "Close other programs that use the film and repeat the command."
+        raise database_error(error, database, "replaced", hint=hint) from error

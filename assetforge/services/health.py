@@ -17,8 +17,8 @@ from assetforge.db.migrate import HEAD, revision_of
 from assetforge.errors import AssetForgeError, ConfigError
 from assetforge.extension.registry import get_registry
 from assetforge.paths import ProjectPaths, projects_dir, user_config_file
-from assetforge.services.maintenance import check_database
 from assetforge.services.project_config import read_config
+from assetforge.services.soundness import check_database
 from assetforge.store.filesystems import filesystem_of, is_networked
 
 __all__ = ["Check", "examine"]

@@ -3,16 +3,18 @@
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assetforge.db.blob_rows import mentioned_hashes, named_blobs, open_for_reading
+from assetforge.db.blob_rows import mentioned_hashes, open_for_reading
+from assetforge.db.faults import database_error
 from assetforge.durable import locked
-from assetforge.errors import StorageError
+from assetforge.errors import ConfigError
 from assetforge.services.activity import current_actor, record
 from assetforge.services.assets import list_assets
 from assetforge.services.projects import Project
+from assetforge.services.soundness import Problem, blob_needs, check_database
 from assetforge.store.blobs import hash_file
 from assetforge.store.fsck import BlobNeed, BlobProblem, FsckLevel, check_blobs, find_copies, set_aside
 from assetforge.store.gc import (
@@ -35,27 +37,6 @@ from assetforge.store.leftovers import half_files
 __all__ = ["FsckReport", "GcReport", "Problem", "blob_needs", "check_database", "check_project", "collect_garbage"]
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something that is not as it should be.
-
-    Attributes:
-        kind: ``missing``, ``damaged``, ``unreadable``, ``not-weights``, ``database``, ``published-missing`` or ``published-changed``.
-        subject: What it is about, for people.
-        path: The file, where there is one.
-        detail: What was found.
-        needed: A row needs it; what nothing needs is only untidy.
-        repaired: What was done about it; empty when nothing was.
-    """
-
-    kind: str
-    subject: str
-    path: Path | None = None
-    detail: str = ""
-    needed: bool = True
-    repaired: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,28 +87,6 @@ class GcReport:
     by_kind: dict[str, int] = field(default_factory=dict)
 
 
-def blob_needs(database: Path) -> dict[str, BlobNeed]:
-    """What the rows of a database need, by hash.
-
-    Raises:
-        StorageError: The database cannot be read.
-    """
-    needs: dict[str, BlobNeed] = {}
-    try:
-        with closing(open_for_reading(database)) as connection:
-            for named in named_blobs(connection):
-                known = needs.get(named.sha256, BlobNeed(()))
-                subjects = known.subjects if named.subject in known.subjects else (*known.subjects, named.subject)
-                needs[named.sha256] = BlobNeed(
-                    subjects, known.size if named.size is None else named.size, known.weights or named.weights
-                )
-    except sqlite3.Error as error:
-        raise StorageError(
-            f"{database} cannot be read: {error}.", hint="Restore a backup with `assetforge restore`."
-        ) from error
-    return needs
-
-
 def check_project(
     project: Project,
     *,
@@ -166,26 +125,6 @@ def check_project(
         problems=tuple(problems),
         seconds=time.monotonic() - started,
     )
-
-
-def check_database(database: Path) -> list[Problem]:
-    """SQLite's own checks: pages and indexes, and foreign keys."""
-    try:
-        with closing(open_for_reading(database)) as connection:
-            faults = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-            orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
-    except sqlite3.Error as error:
-        return [Problem(kind="database", subject="database", path=database, detail=str(error))]
-    found = [Problem(kind="database", subject="database", path=database, detail=fault) for fault in faults]
-    return found + [
-        Problem(
-            kind="database",
-            subject=f"row {row} of {table}",
-            path=database,
-            detail=f"refers to a row of {parent} that is not there",
-        )
-        for table, row, parent, _ in orphans
-    ]
 
 
 def collect_garbage(project: Project, *, policy: GcPolicy | None = None, dry_run: bool = True) -> GcReport:
@@ -249,8 +188,10 @@ def _garbage(project: Project, policy: GcPolicy, needed: set[str], now: float) -
 
 
 def _left_behind(private: Path, *, before: float) -> list[GcItem]:
-    """Working folders of backups and restores that were killed."""
-    folders = [*private.glob("backup-*"), *private.glob("restore-*")]
+    """Working folders of backups, restores, bundles and registrations that were killed."""
+    folders = [
+        folder for pattern in ("backup-*", "restore-*", ".tmp-*", "jobs/.tmp-*") for folder in private.glob(pattern)
+    ]
     return [
         GcItem(kind="half-written", path=folder, size=own_size(folder))
         for folder in folders
@@ -272,10 +213,8 @@ def _mentioned(project: Project) -> set[str]:
         with closing(open_for_reading(project.paths.database)) as connection:
             return mentioned_hashes(connection)
     except sqlite3.Error as error:
-        raise StorageError(
-            f"{project.paths.database} cannot be read: {error}.",
-            hint="Nothing was removed; run `assetforge fsck --deep`.",
-        ) from error
+        hint = "Nothing was removed; run `assetforge fsck --deep`."
+        raise database_error(error, project.paths.database, "read", hint=hint) from error
 
 
 def _fates(project: Project) -> dict[int, JobFate]:
@@ -301,7 +240,7 @@ def _as_problem(project: Project, fault: BlobProblem, repaired: str) -> Problem:
 
 
 def _repair(project: Project, needs: dict[str, BlobNeed], faults: Sequence[BlobProblem]) -> dict[str, str]:
-    """Set damaged blobs aside, then look for the lost bytes in the trash, job folders, published files and inboxes."""
+    """Set damaged blobs aside, then look for the lost bytes in the trash, job folders, published files, inboxes and watched folders."""
     done: dict[str, str] = {}
     for fault in faults:
         if fault.kind == "damaged":
@@ -315,8 +254,7 @@ def _repair(project: Project, needs: dict[str, BlobNeed], faults: Sequence[BlobP
     }
     if not lost:
         return done
-    inboxes = [asset.references for asset in list_assets(project, archived=True)]
-    folders = [project.paths.trash, project.paths.jobs, project.paths.loras, *inboxes]
+    folders = [project.paths.trash, project.paths.jobs, project.paths.loras, *_sources(project)]
     for sha256, copy in find_copies(lost, folders).items():
         stored, _size = project.blobs.put_file(copy)
         if stored == sha256:
@@ -325,6 +263,14 @@ def _repair(project: Project, needs: dict[str, BlobNeed], faults: Sequence[BlobP
         with project.write() as session:
             record(session, current_actor(), "repaired", project.name, blobs=len(done))
     return done
+
+
+def _sources(project: Project) -> list[Path]:
+    """Where pictures come from: the inboxes, then the watched folders outside the film, as far as its settings can be read."""
+    folders = [asset.references for asset in list_assets(project, archived=True)]
+    with suppress(ConfigError):
+        folders += [project.root / Path(root.path).expanduser() for root in project.config.watch.roots]
+    return folders
 
 
 def _check_published(project: Project, level: FsckLevel, *, repair: bool) -> list[Problem]:

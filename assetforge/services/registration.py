@@ -14,6 +14,7 @@ from assetforge.api.job import Result, WeightsOutput
 from assetforge.db.models import Asset, BaseModelRecord, Run, Version
 from assetforge.db.models_jobs import Job
 from assetforge.domain.names import version_address
+from assetforge.durable import storage_error
 from assetforge.errors import JobError, NotFoundError, StorageError
 from assetforge.services import activity
 from assetforge.services.projects import Project
@@ -169,10 +170,13 @@ def register_weights(
 
 
 def _stamped_blob(project: Project, source: Path, metadata: Mapping[str, str]) -> str:
-    with tempfile.TemporaryDirectory(dir=project.paths.private, prefix=".tmp-") as folder:
-        target = Path(folder) / source.name
-        stamp(source, target, metadata)
-        return store_output(project, target)
+    try:
+        with tempfile.TemporaryDirectory(dir=project.paths.private, prefix=".tmp-") as folder:
+            target = Path(folder) / source.name
+            stamp(source, target, metadata)
+            return store_output(project, target)
+    except OSError as error:
+        raise storage_error(error, project.paths.private, "written") from error
 
 
 def _next_number(session: Session, asset: Asset) -> int:

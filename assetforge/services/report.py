@@ -15,7 +15,7 @@ from assetforge.db.models import Asset, BaseModelRecord, Version
 from assetforge.db.models_jobs import Comparison, Engine, Evaluation
 from assetforge.domain.canonical import digest
 from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
-from assetforge.durable import write_atomic
+from assetforge.durable import storage_error, write_atomic
 from assetforge.errors import TryAgainError
 from assetforge.services.comparison_records import comparison_row, read_scores, render_hashes
 from assetforge.services.projects import Project
@@ -70,7 +70,10 @@ def write_report(project: Project, comparison_id: int, destination: Path | None 
         if len(html) <= MOST_BYTES:
             break
     path = destination or project.paths.reports / _file_name(context)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path, "written") from error
     write_atomic(path, html)
     _remember(project, comparison_id, path)
     return path

@@ -187,7 +187,10 @@ class BlobStore:
     @contextmanager
     def lock(self, *, exclusive: bool = False) -> Iterator[None]:
         """Hold the store still: putting shares the lock, taking away needs it alone."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, self.root, "made") from error
         with locked(self.root / ".lock", shared=not exclusive):
             yield
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from assetforge.durable import storage_error
 from assetforge.errors import StorageError, UsageError
 from assetforge.store.blobs import BlobStore, hash_file
 from assetforge.store.weights import read_tensor_table
@@ -111,15 +112,21 @@ def set_aside(store: BlobStore, sha256: str, trash: Path) -> Path:
 
     Returns:
         Where it lies now.
+
+    Raises:
+        StorageError: It cannot be moved.
     """
     target = trash / "damaged" / sha256
     number = 1
     while target.exists():
         number += 1
         target = trash / "damaged" / f"{sha256}.{number}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with store.lock(exclusive=True):
-        store.path(sha256).rename(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with store.lock(exclusive=True):
+            store.path(sha256).rename(target)
+    except OSError as error:
+        raise storage_error(error, store.path(sha256), "set aside") from error
     return target
 
 

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from assetforge.durable import write_atomic
-from assetforge.errors import NotFoundError
+from assetforge.errors import NotFoundError, StorageError
 from assetforge.paths import user_cache_dir
 
 __all__ = ["HashProgress", "model_digest", "model_files"]
@@ -122,8 +123,10 @@ def _hash_file(file: Path, counter: _Counter) -> str:
     found, after = digest.hexdigest(), file.stat()
     unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
     if before.st_size >= _REMEMBERED_FROM and unchanged and not counter.stopped:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(memory, json.dumps({"path": str(file), "digest": found}).encode())
+        # The digest is right whether it can be remembered or not.
+        with suppress(OSError, StorageError):
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(memory, json.dumps({"path": str(file), "digest": found}).encode())
     return found
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from assetforge.errors import StorageError, UsageError
+from assetforge.durable import storage_error
+from assetforge.errors import UsageError
 
 __all__ = ["read_metadata", "read_tensor_table", "stamp", "tensor_hash"]
 
@@ -108,6 +109,4 @@ def stamp(source: Path, destination: Path, metadata: Mapping[str, str]) -> None:
             shutil.copyfileobj(reading, writing, _CHUNK)
     except OSError as error:
         destination.unlink(missing_ok=True)
-        raise StorageError(
-            f"{destination} could not be written: {error.strerror or error}.", hint="Free some space and try again."
-        ) from error
+        raise storage_error(error, destination, "written") from error

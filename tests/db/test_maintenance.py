@@ -9,6 +9,7 @@ from sqlmodel import SQLModel, select
 from assetforge.db.blob_rows import NAMED
 from assetforge.db.models import Activity, Image, Publication, Reference, Version
 from assetforge.db.models_jobs import Job
+from assetforge.db.models_watch import WatchedFile, WatchRoot
 from assetforge.durable import locked
 from assetforge.errors import BusyError
 from assetforge.services.assets import add_asset
@@ -286,6 +287,7 @@ def test_every_column_that_names_a_blob_is_known():
         ("reference", "sha256"),  # foreign key to image
         ("dataset_item", "sha256"),  # foreign key to image
         ("publication", "sha256"),  # of a file in loras/
+        ("watched_file", "sha256"),  # to know the file again
     }
     words = ("sha256", "weights", "diffusers", "scores", "blob", "mask")
     found = {
@@ -295,3 +297,65 @@ def test_every_column_that_names_a_blob_is_known():
         if any(word in column.name for word in words)
     }
     assert found == known | not_blobs
+
+
+def test_repair_finds_bytes_in_watched_folders_outside_the_film(film, tmp_path, make_png):
+    project, _, _ = film
+    outside = make_png(tmp_path / "outside" / "deep" / "x.png", seed=91)
+    sha256 = add_picture(project, outside)
+    with project.paths.config.open("a") as config:
+        config.write(f'\n[[watch.roots]]\nasset = "mara"\npath = "{tmp_path / "outside"}"\n')
+        config.write('\n[[watch.roots]]\nasset = "mara"\npath = "/nowhere/at all"\n')
+    project.blobs.path(sha256).unlink()
+    assert not check_project(project).sound
+    report = check_project(project, level="deep", repair=True)
+    assert report.sound
+    assert [str(outside) in problem.repaired for problem in report.problems] == [True]
+    assert project.blobs.verify(sha256)
+    assert outside.is_file()
+
+
+def test_repair_does_not_hang_on_settings_that_cannot_be_read(film):
+    project, hashes, _ = film
+    project.blobs.path(hashes[0]).unlink()
+    project.paths.config.write_text("[watch]\nno such key = 1\n")
+    report = check_project(project, repair=True)
+    assert (report.sound, project.blobs.has(hashes[0])) == (False, False)
+
+
+def test_bytes_of_quarantined_files_stay_while_they_wait_and_no_longer(film):
+    project, _, _ = film
+    hashes = {state: project.blobs.put_bytes(state.encode()) for state in ("quarantined", "discarded")}
+    with project.write() as session:
+        root = WatchRoot(asset_id=1, path="characters/mara/references")
+        session.add(root)
+        session.flush()
+        for state, sha256 in hashes.items():
+            path = f"{state}.png".encode()
+            session.add(
+                WatchedFile(root_id=root.id, path=path, size=1, mtime_ns=1, ctime_ns=1, state=state, sha256=sha256)
+            )
+        for sha256 in hashes.values():
+            age(project.blobs.path(sha256))
+    collect_garbage(project, dry_run=False)
+    assert {state: project.blobs.has(sha256) for state, sha256 in hashes.items()} == {
+        "quarantined": True,
+        "discarded": False,
+    }
+    with project.write() as session:
+        session.exec(select(WatchedFile).where(WatchedFile.state == "quarantined")).one().state = "discarded"
+    collect_garbage(project, dry_run=False)
+    assert not project.blobs.has(hashes["quarantined"])
+    assert check_project(project, level="deep").sound
+
+
+def test_what_killed_stagings_and_registrations_left_behind_is_collected(project):
+    left = [project.paths.private / ".tmp-abc", project.paths.jobs / ".tmp-def"]
+    for folder in left:
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"x" * 10)
+        os.utime(folder, (1, 1))
+    young = project.paths.jobs / ".tmp-young"
+    young.mkdir()
+    assert collect_garbage(project, dry_run=False).freed == 20
+    assert [folder.exists() for folder in (*left, young)] == [False, False, True]
