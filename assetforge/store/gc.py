@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from assetforge.durable import locked
+from assetforge.durable import locked, storage_error
 from assetforge.errors import BusyError
 from assetforge.store.blobs import BlobStore
 
@@ -162,8 +162,10 @@ def trash_folder(trash: Path) -> Path:
     return trash / datetime.now(UTC).strftime(_STAMP)
 
 
-def throw_away(store: BlobStore, items: Iterable[GcItem], *, root: Path, into: Path, before: float) -> list[GcItem]:
-    """Move things into the trash, each under its path inside the film; what is in the trash already, or half-written, is deleted.
+def throw_away(store: BlobStore, items: Collection[GcItem], *, root: Path, into: Path, before: float) -> list[GcItem]:
+    """Move things into the trash, each under its path inside the film; what is in the trash already, or half-written, is deleted first.
+
+    On a full disk that makes the room which the moves need.
 
     Args:
         store: The blobs.
@@ -174,8 +176,25 @@ def throw_away(store: BlobStore, items: Iterable[GcItem], *, root: Path, into: P
 
     Returns:
         What was really taken.
+
+    Raises:
+        StorageError: The disk is full, or something cannot be removed; what was taken before stays taken.
     """
-    taken: list[GcItem] = []
+    try:
+        taken = {*_delete(items), *_move_blobs(store, items, root, into, before), *_move_jobs(items, root, into)}
+        return [item for item in items if item in taken]
+    except OSError as error:
+        raise storage_error(error, Path(error.filename2 or error.filename or into), "cleaned up") from error
+
+
+def _delete(items: Iterable[GcItem]) -> Iterator[GcItem]:
+    for item in items:
+        if item.kind in ("trash", "half-written", "thumbnail", "cache", "backup"):
+            shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
+            yield item
+
+
+def _move_blobs(store: BlobStore, items: Iterable[GcItem], root: Path, into: Path, before: float) -> Iterator[GcItem]:
     blobs = [item for item in items if item.kind == "blob"]
     for start in range(0, len(blobs), _BATCH):
         # The lock is held for a moment only, so that nobody who stores something waits long.
@@ -184,15 +203,14 @@ def throw_away(store: BlobStore, items: Iterable[GcItem], *, root: Path, into: P
                 status = status_of(item.path)
                 if status is not None and status.st_mtime < before:
                     _move(item.path, into / item.path.relative_to(root))
-                    taken.append(item)
+                    yield item
+
+
+def _move_jobs(items: Iterable[GcItem], root: Path, into: Path) -> Iterator[GcItem]:
     for item in items:
-        if item.kind in ("trash", "half-written", "thumbnail", "cache", "backup"):
-            shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink(missing_ok=True)
-            taken.append(item)
-        elif item.kind == "job":
+        if item.kind == "job":
             _move(item.path, into / item.path.relative_to(root))
-            taken.append(item)
-    return taken
+            yield item
 
 
 def status_of(path: Path) -> os.stat_result | None:
