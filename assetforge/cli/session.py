@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assetforge.cli.global_options import current_options
+from assetforge.cli.output import say
 from assetforge.errors import NotFoundError
 from assetforge.paths import projects_dir
 
@@ -30,6 +31,8 @@ def opened_project() -> Iterator["Project"]:
 
     name = current_options().project or os.environ.get("ASSETFORGE_PROJECT", "")
     with open_project(find_project(name)) as project:
+        for remark in project.remarks:
+            say(remark)
         if project.paths.plugins.is_dir():
             from assetforge.extension.film_plugins import add_film_plugins
             from assetforge.extension.registry import get_registry

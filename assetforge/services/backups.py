@@ -2,11 +2,9 @@
 
 import json
 import shutil
-import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +22,9 @@ from assetforge.errors import BusyError, StorageError, UsageError
 from assetforge.paths import ProjectPaths, projects_dir
 from assetforge.services.activity import current_actor, record
 from assetforge.services.assets import list_assets
-from assetforge.services.maintenance import blob_needs, check_database
 from assetforge.services.projects import Project, open_project
+from assetforge.services.relocation import begin_anew
+from assetforge.services.soundness import blob_needs, check_database
 from assetforge.store.archive import (
     ABOUT,
     MANIFEST,
@@ -87,12 +86,9 @@ def back_up(
         raise UsageError(
             f"{destination} lies inside the film.", hint="Put the backup on another disk, or at least beside the film."
         )
-    # The collector waits or is told to come later; everybody else may go on.
-    with (
-        locked(project.paths.private / "gc.lock", shared=True),
-        tempfile.TemporaryDirectory(dir=project.paths.private, prefix="backup-") as folder,
-    ):
-        copy = Path(folder) / "forge.db"
+    # The collector waits or is told to come later; everybody else may go on. The film's own disk may be full: nothing is written there.
+    with locked(project.paths.private / "gc.lock", shared=True), _folder_beside(destination) as folder:
+        copy = folder / "forge.db"
         copy_database(project.paths.database, copy)
         # Every blob that the copy names exists by now, since bytes are stored before their row is written.
         wanted = sorted(blob_needs(copy))
@@ -115,9 +111,23 @@ def back_up(
                 progress(done, len(wanted))
             for path in _files_around(project.paths) if whole else ():
                 archive.add_file(f"files/{path.relative_to(project.root).as_posix()}", path)
-    with project.write() as session:
+    # A backup of a film whose disk is full is a backup all the same.
+    with suppress(StorageError), project.write() as session:
         record(session, current_actor(), "backed up", project.name, to=str(destination), blobs=len(wanted))
     return info
+
+
+@contextmanager
+def _folder_beside(destination: Path) -> Iterator[Path]:
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}-")
+    except OSError as error:
+        raise storage_error(error, destination, "written") from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def verify_backup(source: Path) -> BackupInfo:
@@ -169,18 +179,13 @@ def restore(source: Path, folder: Path | None = None) -> Project:
             path.mkdir(parents=True)
         _unpack(source, paths)
         _check_restored(source, paths)
-        _mark_interrupted(paths.database)
+        _settle(source, paths, root, made=str(about["created_at"]))
         partial.rename(root)
     except OSError as error:
         raise storage_error(error, root, "restored") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    project = open_project(root)
-    for asset in list_assets(project, archived=True):
-        asset.references.mkdir(parents=True, exist_ok=True)
-    with project.write() as session:
-        record(session, current_actor(), "restored", project.name, source=str(source), made=str(about["created_at"]))
-    return project
+    return open_project(root)
 
 
 def archive_project(
@@ -300,21 +305,10 @@ def _check_restored(source: Path, paths: ProjectPaths) -> None:
         )
 
 
-def _mark_interrupted(database: Path) -> None:
-    reason = "The film was restored from a backup that was made while this was under way."
-    now = datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute(
-            "UPDATE job SET state = 'lost', error = ?, owner = '', lease_until = 0, finished_at = ?"
-            " WHERE state IN ('staging', 'running', 'collecting')",
-            (reason, time.time()),
-        )
-        connection.execute(
-            "UPDATE run SET state = 'lost', error = ?, finished_at = ?"
-            " WHERE state IN ('staging', 'running', 'collecting')",
-            (reason, now),
-        )
-        connection.execute(
-            "UPDATE evaluation SET state = 'lost', finished_at = ? WHERE state IN ('staging', 'running', 'collecting')",
-            (now,),
-        )
+def _settle(source: Path, paths: ProjectPaths, root: Path, *, made: str) -> None:
+    begin_anew(paths, root, "The film was restored from a backup that was made while this was under way.")
+    with open_project(paths.root) as project:
+        for asset in list_assets(project, archived=True):
+            asset.references.mkdir(parents=True, exist_ok=True)
+        with project.write() as session:
+            record(session, current_actor(), "restored", project.name, source=str(source), made=made)

@@ -4,7 +4,7 @@ import difflib
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,9 @@ from assetforge.durable import storage_error
 from assetforge.errors import NotFoundError, StorageError, UsageError
 from assetforge.paths import ProjectPaths, projects_dir
 from assetforge.services.project_config import ProjectConfig, read_config, write_new_config
+from assetforge.services.relocation import find_arrival, remember_place, settle_in
 from assetforge.store.blobs import BlobStore
+from assetforge.store.reserve import hold_reserve
 
 __all__ = ["Project", "create_project", "find_project", "open_project"]
 
@@ -33,12 +35,14 @@ class Project:
         paths: Its layout on disk.
         id: Its UUID; survives renames and moves.
         name: Its name.
+        remarks: Sentences that people should read, such as that the folder is a copy of another film's.
     """
 
     paths: ProjectPaths
     id: str
     name: str
     database: Database = field(repr=False)
+    remarks: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -108,9 +112,13 @@ def create_project(name: str, *, folder: Path | None = None, title: str = "") ->
             session.add(Meta(key="name", value=name))
         # Written last: a folder is a film from the moment it has its project.toml.
         write_new_config(paths.config, name=name, title=title or name)
-    except BaseException:
+    except BaseException as error:
         _remove_claim(paths, with_root=made_here)
+        if isinstance(error, OSError):
+            raise storage_error(error, root, "made") from error
         raise
+    hold_reserve(paths.private)
+    remember_place(paths)
     return Project(paths=paths, id=project_id, name=name, database=database)
 
 
@@ -131,8 +139,8 @@ def _claim(paths: ProjectPaths) -> bool:
     taken = UsageError(
         f"{paths.root} exists and is not empty.", hint="Choose another name or folder; nothing was changed."
     )
+    new = not paths.root.exists()
     try:
-        new = not paths.root.exists()
         paths.root.mkdir(parents=True, exist_ok=True)
         if any(paths.root.iterdir()):
             raise taken
@@ -140,12 +148,15 @@ def _claim(paths: ProjectPaths) -> bool:
     except FileExistsError as error:
         raise taken from error
     except OSError as error:
+        if new:
+            with suppress(OSError):
+                paths.root.rmdir()
         raise storage_error(error, paths.root, "made") from error
     return new
 
 
 def open_project(root: Path) -> Project:
-    """Open a film, migrating its database when this program is newer.
+    """Open a film, migrating its database when this program is newer. A copy of a film's folder lets go of what belongs to the original.
 
     Raises:
         NotFoundError: There is no film in that folder.
@@ -161,7 +172,10 @@ def open_project(root: Path) -> Project:
             hint="Restore a copy from .assetforge/backups, or a backup, with `assetforge restore`.",
         )
     config = read_config(paths.config)
+    hold_reserve(paths.private)
+    arrival = find_arrival(paths)
     migrate(paths.database, backups=paths.backups)
+    remarks = settle_in(paths, arrival) if arrival else ()
     database = Database(paths.database)
     with database.read() as session:
         project_id = session.exec(select(Meta.value).where(Meta.key == "project_id")).first()
@@ -171,7 +185,7 @@ def open_project(root: Path) -> Project:
             f"{paths.database} belongs to no film: it has no project id.",
             hint="Restore a backup with `assetforge restore`.",
         )
-    return Project(paths=paths, id=project_id, name=config.name, database=database)
+    return Project(paths=paths, id=project_id, name=config.name, database=database, remarks=remarks)
 
 
 def find_project(name: str = "") -> Path:
