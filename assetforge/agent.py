@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -32,6 +33,7 @@ FINAL_STATES = ("succeeded", "failed", "cancelled", "interrupted", "lost")
 HEARTBEAT_S = 5.0
 UNRESPONSIVE_S = 5.0
 POLL_S = 0.1
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 EXIT_CODES = {"succeeded": 0, "failed": 1, "cancelled": 130, "interrupted": TRY_AGAIN}
 
 
@@ -129,11 +131,16 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace a file in one step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError:
+        if temporary.exists():
+            temporary.unlink()
+        raise
 
 
 def cancel_marker(workdir: Path, attempt: int) -> Path:
@@ -152,9 +159,23 @@ def take_lock(workdir: Path) -> int | None:
     return descriptor
 
 
+def place_of(workdir: Path) -> str:
+    """What tells a work folder from a copy of it."""
+    found = workdir.stat()
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def own_status(workdir: Path) -> dict[str, Any]:
+    """``status.json``; in a folder that was copied with it, the processes belong to the original."""
+    status = read_json(workdir / "status.json")
+    if status.get("place") and status["place"] != place_of(workdir):
+        status.update(agent=None, child=None)
+    return status
+
+
 def read_status(workdir: Path) -> dict[str, Any]:
     """What is true now: ``status.json``, corrected by what the system knows. ``state`` is empty before the first attempt."""
-    status = read_json(workdir / "status.json")
+    status = own_status(workdir)
     state = status.get("state", "")
     if (workdir / "result.json").is_file():
         state = "succeeded"
@@ -166,7 +187,7 @@ def read_status(workdir: Path) -> dict[str, Any]:
             os.close(lock)
         writing = lock is None or is_alive(status.get("child"))
         # The result may have been written, or a new agent have begun, between the two looks.
-        again = read_json(workdir / "status.json")
+        again = own_status(workdir)
         if again.get("agent") != status.get("agent") or (workdir / "result.json").is_file():
             return read_status(workdir)
         state = "orphaned" if writing else "lost"
@@ -252,11 +273,12 @@ class Attempt:
 
     def __init__(self, workdir: Path, number: int, locks: tuple[int, ...], python: str, env: dict[str, str]) -> None:
         self.workdir, self.number, self.locks, self.python, self.env = workdir, number, locks, python, env
-        self.previous_child = read_json(workdir / "status.json").get("child")
+        self.previous_child = own_status(workdir).get("child")
         self.interrupted = False
         self.beat = 0.0
         self.status: dict[str, Any] = {"schema": "assetforge/status/1", "attempt": number, "state": "starting"}
         self.status.update(host=socket.gethostname(), agent=identify(os.getpid()), child=None, started_at=time.time())
+        self.status["place"] = place_of(workdir)
 
     def save(self, **changes: Any) -> None:
         """Write ``status.json``. A full disk must not end the run, so a heartbeat that cannot be written is made up for by the next one."""
@@ -289,7 +311,10 @@ class Attempt:
 
     def _fail(self, problem: str) -> str:
         event = {"kind": "failed", "t": time.time(), "attempt": self.number, "error": problem, "traceback": ""}
-        append_event(self.workdir, event)
+        try:
+            append_event(self.workdir, event)
+        except OSError as error:
+            sys.stderr.write(f"events.jsonl could not be written: {error}\n")
         return self._end("failed", problem)
 
     def _spawn(self, job: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -311,6 +336,8 @@ class Attempt:
         try:
             child = self._spawn(job)
         except OSError as error:
+            if error.errno in FULL_DISK:
+                return self._end("interrupted", f"The disk is full; nothing could be started in {self.workdir}.")
             return self._fail(f"The command {job['argv'][0]!r} could not be started: {error}")
         self.save(state="running", child=identify(child.pid))
         kill_at = None
@@ -338,7 +365,7 @@ class Attempt:
         if cancel_marker(self.workdir, self.number).exists():
             return self._end("cancelled", "Cancelled.")
         if self.interrupted or code == TRY_AGAIN:
-            return self._end("interrupted", self._told("interrupted") or "Asked to stop; it can be resumed.")
+            return self._end("interrupted", self._told("interrupted") or self._why_stopped())
         if code < 0:
             return self._end("interrupted", f"Killed by signal {-code}.")
         return self._end("failed", self._last_words() or f"It ended with exit code {code} and no result.")
@@ -348,6 +375,12 @@ class Attempt:
         events = (parse(line) for _, line in read_lines(self.workdir, 0) if kind.encode() in line)
         mine = [one for one in events if one.get("kind") == kind and one.get("attempt") == self.number]
         return str(mine[-1].get("error") or "") if mine else ""
+
+    def _why_stopped(self) -> str:
+        """Why a child stopped that could not say so itself."""
+        if not self.interrupted and shutil.disk_usage(str(self.workdir)).free < 1 << 16:
+            return f"The disk is full; {self.workdir} could not be written."
+        return "Asked to stop; it can be resumed."
 
     def _last_words(self) -> str:
         told = self._told("failed")
@@ -550,7 +583,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--blobs", type=Path, help="materialise: where the inputs lie by hash")
     options = parser.parse_args(arguments)
     options.env = dict(pair.split("=", 1) for pair in options.env)
-    return int(commands[options.command](options))
+    try:
+        return int(commands[options.command](options))
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        sys.stderr.write(f"The disk is full; {error.filename or options.workdir} could not be written.\n")
+        return TRY_AGAIN if options.command == "run" else 1
 
 
 if __name__ == "__main__":

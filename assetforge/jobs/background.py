@@ -12,6 +12,7 @@ from typing import Any
 from assetforge import agent
 from assetforge.db.models_jobs import Job
 from assetforge.domain.states import OPEN_JOB_STATES
+from assetforge.durable import storage_error
 from assetforge.errors import NotFoundError
 from assetforge.services.projects import Project
 
@@ -33,7 +34,11 @@ def presence(project: Project, *, shared: bool = False) -> Iterator[bool]:
     Yields:
         Whether the place was free. Correctness never hangs on it: it only keeps background supervisors from piling up.
     """
-    descriptor = os.open(project.paths.private / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = project.paths.private / "supervisor.lock"
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise storage_error(error, lock, "opened") from error
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

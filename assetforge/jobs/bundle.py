@@ -63,11 +63,11 @@ def write_bundle(plan: BundlePlan, workdir: Path, blobs: BlobStore, trash: Path)
     bundle = hashlib.sha256(files["job.json"]).hexdigest()
     if workdir.exists() and not _holds(workdir, files):
         _set_aside(workdir, trash)
-    if workdir.exists():
-        _place_inputs(plan.inputs, workdir, blobs)
-        write_atomic(workdir / "agent.py", _agent_source())
-        return bundle
     try:
+        if workdir.exists():
+            _place_inputs(plan.inputs, workdir, blobs)
+            write_atomic(workdir / "agent.py", _agent_source())
+            return bundle
         workdir.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=workdir.parent))
         try:
@@ -113,7 +113,10 @@ def _place_inputs(inputs: tuple[InputFile, ...], workdir: Path, blobs: BlobStore
 
 
 def _set_aside(workdir: Path, trash: Path) -> None:
-    lock = agent.take_lock(workdir)
+    try:
+        lock = agent.take_lock(workdir)
+    except OSError as error:
+        raise storage_error(error, workdir, "set aside") from error
     if lock is None:
         raise BusyError(
             f"Somebody still works in {workdir}, which holds another bundle.", hint="Cancel that job first."
@@ -121,6 +124,8 @@ def _set_aside(workdir: Path, trash: Path) -> None:
     try:
         trash.mkdir(parents=True, exist_ok=True)
         workdir.rename(trash / f"job-{workdir.name}-{time.time_ns()}")
+    except OSError as error:
+        raise storage_error(error, workdir, "set aside") from error
     finally:
         os.close(lock)
 

@@ -4,7 +4,6 @@ The only place where a plugin's heavy code runs. It writes ``result.json`` last 
 resumed) are courtesies to people, never the truth.
 """
 
-import errno
 import hashlib
 import os
 import sys
@@ -21,6 +20,7 @@ from assetforge.api.context import Stopped
 from assetforge.api.job import EngineRef, JobSpec, OutputFile, RenderedCell, Result, TrainPayload, WeightsOutput
 from assetforge.api.params import Params
 from assetforge.api.protocols import Trainer
+from assetforge.durable import says_full_disk
 from assetforge.errors import AssetForgeError, JobError, PluginError
 from assetforge.extension.registry import Registered, get_registry, load
 from assetforge.jobs.context import JobRuntime, TrainRuntime, reported, sync_file, write_json
@@ -53,38 +53,38 @@ def main(arguments: list[str] | None = None) -> int:
     sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != workdir]
     spec = JobSpec.model_validate_json((workdir / "job.json").read_bytes())
     attempt = int(os.environ.get("ASSETFORGE_ATTEMPT", "1"))
-    events = JobRuntime(workdir, spec, attempt, Params()).events
+    write: Callable[..., None] = _say_nowhere
     start = time.perf_counter()
     try:
+        write = JobRuntime(workdir, spec, attempt, Params()).events.write
         outcome = _WORK[spec.kind](workdir, spec, attempt)
         result = _result(workdir, spec, attempt, outcome, time.perf_counter() - start)
+        write("finished", seconds=result.seconds)
+        write_json(workdir / "result.json", result.model_dump(mode="json", by_alias=True))
     except Stopped:
         return STOPPED
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises ends as an event that people can read
-        return _fail(events.write, error)
-    events.write("finished", seconds=result.seconds)
-    write_json(workdir / "result.json", result.model_dump(mode="json", by_alias=True))
+        return _fail(write, error)
     return 0
+
+
+def _say_nowhere(_kind: str, **_fields: Any) -> None:
+    """The events cannot be opened: standard error is all there is."""
 
 
 def _fail(write: Callable[..., None], error: BaseException) -> int:
     text = traceback.format_exc()
     what = str(error) if isinstance(error, AssetForgeError) else f"{type(error).__name__}: {error}"
-    full = _is_full_disk(error)
+    full = says_full_disk(error)
+    if full and not what.startswith("The disk is full"):
+        # The machine was at fault, not the work.
+        what = f"The disk is full ({what})."
     # On a full disk not even that may be possible; the exit code is left then.
     with suppress(OSError):
         sys.stderr.write(text)
+    with suppress(OSError):
         write("interrupted" if full else "failed", error=what, traceback=text)
     return STOPPED if full else 1
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Whether the machine was at fault, not the work; libraries that are not written in Python only say so in words."""
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def check_version(ref: EngineRef) -> None:

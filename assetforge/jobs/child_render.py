@@ -135,11 +135,14 @@ def _write_png(picture: "ImageArray", path: Path) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    with temporary.open("wb") as stream:
-        Image.fromarray(picture).save(stream, format="PNG")
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as stream:
+            Image.fromarray(picture).save(stream, format="PNG")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """What an engine gets inside a job: the concrete contexts of :mod:`assetforge.api.context`."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -37,12 +38,23 @@ class EventWriter:
     def __init__(self, path: Path, attempt: int) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._attempt = attempt
+        self._torn = False
 
     def write(self, kind: str, **fields: Any) -> None:
-        """Append one event; figures that are not finite become ``null``, which JSON has a word for."""
+        """Append one event; figures that are not finite become ``null``, which JSON has a word for.
+
+        Raises:
+            OSError: The disk is full.
+        """
         event = {"kind": kind, "t": time.time(), "attempt": self._attempt}
         event.update({key: _finite(value) for key, value in fields.items()})
-        os.write(self._descriptor, json.dumps(event, ensure_ascii=False).encode() + b"\n")
+        line = json.dumps(event, ensure_ascii=False).encode() + b"\n"
+        if self._torn:
+            line = b"\n" + line
+        self._torn = os.write(self._descriptor, line) != len(line)
+        if self._torn:
+            # The disk took a part of the line; what is written next begins a new one.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class JobRuntime:

@@ -15,6 +15,7 @@ from assetforge import agent
 from assetforge.api.job import JobSpec, Resources, Result
 from assetforge.api.protocols import Handle
 from assetforge.db.models_jobs import Job
+from assetforge.durable import says_full_disk, storage_error
 from assetforge.errors import AssetForgeError, BusyError, JobError, StorageError
 from assetforge.jobs import queue
 from assetforge.jobs.bundle import write_bundle
@@ -91,6 +92,7 @@ class Driver:
         self.workdir = project.paths.job(held.job)
         self._handlers = handlers
         self._handle: Handle = {}
+        self._complaint = ""
 
     def drive(self) -> None:
         """Take the job as far as it goes; returns when it ended, was requeued, is somebody else's, or the supervisor stops."""
@@ -101,10 +103,17 @@ class Driver:
                 return self.say(f"job {self.held.job}: somebody else has it now")
             except _Leave:
                 return None
-            except BusyError as error:
-                self.say(f"job {self.held.job}: {error}")
+            except (BusyError, StorageError) as error:
+                # The database cannot be written now. What the job does goes on; how it ended is written down later.
+                self._complain(str(error))
                 if self.stopping.wait(1.0):
                     return None
+
+    def _complain(self, text: str) -> None:
+        """Say what keeps this from going on, once."""
+        if text != self._complaint:
+            self.say(f"job {self.held.job}: {text}")
+        self._complaint = text
 
     def _drive(self) -> None:
         try:
@@ -113,7 +122,7 @@ class Driver:
             raise
         except (StorageError, OSError, _NotStarted) as error:
             # A full disk or a lost mount may be over at the next attempt; a finished result is still there then.
-            self._again("lost", str(error))
+            self._again("lost", str(_in_words(error, self.workdir)))
         except AssetForgeError as error:
             self._end("failed", str(error))
         except Exception as error:  # noqa: BLE001 - a fault of one job must not end the supervisor
@@ -261,7 +270,9 @@ class Driver:
         return result
 
     def _again(self, outcome: str, error: str) -> None:
-        """The machine was at fault, not the work: resume, as long as attempts are left."""
+        """The machine was at fault, not the work: resume, as long as attempts are left. A full disk takes none: people free it when they can."""
+        if says_full_disk(error):
+            return self._back_to_queue(EarlyEnd("interrupted", error))
         if self.held.attempt >= self.held.max_attempts:
             return self._end("lost", f"{error} It was tried {self.held.attempt} times.")
         delay = min(60.0, self.pace.backoff_s * 2.0 ** min(self.held.attempt - 1, 20))
@@ -277,7 +288,7 @@ class Driver:
                 session, self.held, early.outcome, early.error, self.pace.hold_s, extra_attempt=True
             )
         )
-        self.say(f"job {self.held.job}: attempt {self.held.attempt} is saved and waits for space")
+        self.say(f"job {self.held.job}: attempt {self.held.attempt} waits for space ({early.error})")
 
     def _end_cancelled(self) -> None:
         with self.project.read() as session:
@@ -309,6 +320,12 @@ class Driver:
     def _pause(self, seconds: float) -> None:
         if self.stopping.wait(seconds):
             raise _Leave
+
+
+def _in_words(error: Exception, workdir: Path) -> Exception:
+    if isinstance(error, OSError):
+        return storage_error(error, Path(error.filename or workdir), "used")
+    return error
 
 
 def end_job(

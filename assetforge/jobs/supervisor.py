@@ -17,7 +17,7 @@ from sqlmodel import col, func, select
 from assetforge.api.protocols import Offer
 from assetforge.db.models_jobs import Job
 from assetforge.domain.states import OPEN_JOB_STATES
-from assetforge.errors import AssetForgeError, BusyError
+from assetforge.errors import AssetForgeError, BusyError, StorageError
 from assetforge.extension.film_plugins import add_film_plugins
 from assetforge.extension.registry import get_registry
 from assetforge.jobs import queue
@@ -32,6 +32,7 @@ from assetforge.services.projects import Project, open_project
 __all__ = ["Supervisor", "ensure_supervisor", "main", "wait_for_job"]
 
 _LEAVE_LIMIT_S = 30.0
+_CANNOT_WRITE_S = 1.0
 _EXPLAIN_AFTER_S = 2.0
 _EXPLAIN_AGAIN_S = 10.0
 _ALL_DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -99,8 +100,10 @@ class Supervisor:
             try:
                 self._tick()
                 idle = until_idle and self._is_idle()
-            except BusyError as error:
-                self.say(str(error))
+            except (BusyError, StorageError) as error:
+                # A full disk, a share that is away: jobs go on under their agents, and so does this as soon as it can.
+                self._complain(str(error))
+                time.sleep(_CANNOT_WRITE_S)
                 continue
             now = time.monotonic()
             idle_since = (idle_since or now) if idle else None
@@ -308,7 +311,15 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         sys.stderr.flush()
 
-    with open_project(options.root) as project, presence(project) as alone:
+    try:
+        return _work(options.root, options.linger, say)
+    except AssetForgeError as error:
+        say(str(error))
+        return 1
+
+
+def _work(root: Path, linger_s: float, say: Callable[[str], None]) -> int:
+    with open_project(root) as project, presence(project) as alone:
         if not alone:
             return 0
         if project.paths.plugins.is_dir():
@@ -317,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
         supervisor = Supervisor(project, say=say)
         signal.signal(signal.SIGTERM, lambda *_: supervisor.stop())
         signal.signal(signal.SIGINT, lambda *_: supervisor.stop())
-        supervisor.run(until_idle=True, linger_s=options.linger)
+        supervisor.run(until_idle=True, linger_s=linger_s)
     return 0
 
 
