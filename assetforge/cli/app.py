@@ -3,6 +3,8 @@
 import difflib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from cyclopts import App, CycloptsError
 
@@ -68,13 +70,28 @@ def run(arguments: Sequence[str]) -> int:
     except AssetForgeError as error:
         report_error(error)
         return exit_code_of(error)
+    except OSError as error:
+        return _cannot_write(error)
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Jobs that were started go on; `assetforge jobs list` shows them.\n")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+
+
+def _cannot_write(error: OSError) -> int:
+    from assetforge.durable import says_full_disk, storage_error
+
+    if isinstance(error, BrokenPipeError):
         # The reader of our output went away (`| head`); nobody is left to tell.
         sys.stderr.close()
         return ExitCode.OK
+    if not says_full_disk(error):
+        raise error
+    report_error(storage_error(error, Path(error.filename or "the output"), "written"))
+    if error.filename is None:
+        # What is left in the buffer cannot be written either; Python would complain about that at its end.
+        with suppress(OSError):
+            sys.stdout.close()
+    return ExitCode.NO
 
 
 def _check_known(app: App, word: str) -> None:

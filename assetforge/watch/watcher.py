@@ -9,8 +9,8 @@ from typing import Protocol
 
 from assetforge.api.events import WatchRootBack, WatchRootLost
 from assetforge.db.columns import utc_now
-from assetforge.durable import locked
-from assetforge.errors import AssetForgeError, BusyError
+from assetforge.durable import locked, says_full_disk
+from assetforge.errors import AssetForgeError, BusyError, StorageError
 from assetforge.services.activity import publish, record
 from assetforge.services.folder_intake import TakeReport
 from assetforge.services.intake_pool import warm_up
@@ -30,6 +30,7 @@ _LOOKS_SAVED_S = 60.0
 _STANDBY_S = 1.0
 _RETRY_S = 10.0
 _SLEPT_S = 5.0
+_NO_SPACE = "Free some space; whatever waits is taken in then by itself."
 
 Say = Callable[[str], None]
 
@@ -65,6 +66,8 @@ class Watcher:
         self._resting: dict[int, float] = {}
         self._said: dict[str, float] = {}
         self._drift = time.time() - time.monotonic()
+        self._ends_at_failure = False
+        self._failure: StorageError | None = None
 
     def run(self, stopping: threading.Event) -> None:
         """Watch until ``stopping`` is set; while another process watches the film, stand by."""
@@ -85,17 +88,24 @@ class Watcher:
 
         Raises:
             BusyError: Another process watches the film.
+            StorageError: The film cannot be written, such as on a full disk; what was taken in before stays.
         """
+        self._ends_at_failure = True
         with locked(self.project.paths.private / "watch.lock", wait=False):
             try:
                 deadline = time.monotonic() + limit_s
-                self.tick()
+                self._tick_or_fail()
                 while time.monotonic() < deadline and any(root.busy for root in self.roots.values()):
                     self._pause()
-                    self.tick()
+                    self._tick_or_fail()
                 self._save_health(time.monotonic(), now=True)
             finally:
                 self.close()
+
+    def _tick_or_fail(self) -> None:
+        self.tick()
+        if self._failure is not None:
+            raise self._failure
 
     def _watch(self, stopping: threading.Event) -> None:
         self._next_look = 0.0
@@ -249,15 +259,21 @@ class Watcher:
         try:
             work()
         except AssetForgeError as error:
-            problem = f"{what}: {error}"
+            if self._ends_at_failure and isinstance(error, StorageError):
+                self._failure = self._failure or error
+                return False
+            # Everything fails at once on a full disk, for one reason.
+            full = says_full_disk(error)
+            problem = _NO_SPACE if full else f"{what}: {error}"
+            told = f"{error.message} {_NO_SPACE}" if full else problem
         except Exception:  # noqa: BLE001 - an unattended program must not end because of one folder
-            problem = f"{what}: {traceback.format_exc()}"
+            problem = told = f"{what}: {traceback.format_exc()}"
         else:
             return True
         now = time.monotonic()
         if now >= self._said.get(problem, 0.0):
             self._said[problem] = now + 300.0
-            self.say(problem)
+            self.say(told)
         return False
 
 

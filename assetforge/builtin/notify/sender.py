@@ -8,6 +8,7 @@ import fcntl
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from assetforge.builtin.notify.outbox import Delivery, Outbox, Pause, Pending
 from assetforge.builtin.notify.settings import NotifyConfig, load_notify_settings
 from assetforge.builtin.notify.webhook import Outcome
 from assetforge.durable import locked
-from assetforge.errors import AssetForgeError, BusyError
+from assetforge.errors import AssetForgeError, BusyError, StorageError
 from assetforge.paths import ProjectPaths
 
 __all__ = ["log_file", "main", "send_due", "work"]
@@ -111,9 +112,19 @@ class _Round:
                 self.pauses.pop(channel, None)
                 if outcome.problem:
                     _log(self.paths, f"{_about(pending)}: {channel}: {outcome.problem}; dropped")
-            self.outbox.save_pauses(self.pauses)
+            self._remember(pending)
+
+    def _remember(self, pending: Pending) -> None:
+        """Write down how far it is. Where that is not possible, what is done with is removed all the same: it must not be sent again for ever."""
+        try:
             if pending.deliveries:
                 self.outbox.save(pending, time.time())
+            else:
+                pending.path.unlink(missing_ok=True)
+            if self.pauses != self.outbox.pauses():
+                self.outbox.save_pauses(self.pauses)
+        except StorageError as error:
+            _log(self.paths, f"{_about(pending)}: {error}")
 
     def _try_later(self, pending: Pending, channel: str, outcome: Outcome) -> None:
         delivery, failures = pending.deliveries[channel], self.pauses.get(channel, Pause()).failures + 1
@@ -156,11 +167,13 @@ def _about(pending: Pending) -> str:
 
 def _log(paths: ProjectPaths, text: str) -> None:
     path = log_file(paths)
-    path.parent.mkdir(exist_ok=True)
-    if path.exists() and path.stat().st_size > _LOG_SIZE:
-        path.replace(path.with_suffix(".log.1"))
-    with path.open("a", encoding="utf-8", errors="replace") as stream:
-        stream.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
+    # Telling people goes before telling the log, which a full disk does not take.
+    with suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        if path.exists() and path.stat().st_size > _LOG_SIZE:
+            path.replace(path.with_suffix(".log.1"))
+        with path.open("a", encoding="utf-8", errors="replace") as stream:
+            stream.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
 
 
 def main() -> int:
