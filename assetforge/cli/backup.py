@@ -19,7 +19,7 @@ def backup(to: Path, *, whole: bool = False) -> None:
         to: A new folder, or a new file ending in .tar.
         whole: Also inboxes, published files, reports and the film's own plugins.
     """
-    with opened_project() as project, progress("copying") as update:
+    with opened_project(on_full_disk=True) as project, progress("copying") as update:
         info = back_up(project, to, whole=whole, progress=lambda done, total: update(done, total, "blobs"))
     emit("backup", {"backup": info}, lambda: plain(str(info.path)))
     say(f"{info.blobs} blobs, {human_size(info.size)}. `assetforge restore {info.path} --check` reads it back.")

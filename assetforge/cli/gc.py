@@ -1,17 +1,13 @@
 """``assetforge gc``: remove what nothing refers to any more."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 
 from assetforge.cli.output import confirm, emit, plain, say
-from assetforge.cli.session import film_folder, opened_project
+from assetforge.cli.session import opened_project
 from assetforge.cli.sizes import human_size
-from assetforge.paths import ProjectPaths
 from assetforge.services.maintenance import GcReport, collect_garbage
 from assetforge.services.project_config import GcConfig
 from assetforge.store.gc import GcPolicy
-from assetforge.store.reserve import reserve_released
 
 __all__ = ["gc"]
 
@@ -31,7 +27,7 @@ def gc(
     """
     from assetforge.config import load_settings
 
-    with _room_to_clean_up(), opened_project() as project:
+    with opened_project(on_full_disk=True) as project:
         settings = load_settings(project.config, gc__grace_hours=grace_hours, gc__trash_days=trash_days)
         policy = policy_of(settings.gc)
         report = collect_garbage(project, policy=policy, dry_run=True)
@@ -52,14 +48,6 @@ def gc(
 
     document = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     emit("gc", {**document, "dry_run": dry_run}, text)
-
-
-@contextmanager
-def _room_to_clean_up() -> Iterator[None]:
-    """On a full disk even the database cannot be read, unless the film's reserve is given up first."""
-    folder = film_folder()
-    with reserve_released(ProjectPaths(folder).private) if folder else nullcontext():
-        yield
 
 
 def policy_of(config: GcConfig) -> GcPolicy:

@@ -47,7 +47,7 @@ def database_error(error: BaseException, path: Path, doing: str, *, hint: str = 
     if name.startswith("SQLITE_IOERR"):
         return StorageError(
             f"{path} could not be {doing}: the disk answers with an error.",
-            hint="Check that the disk is still there and sound, then run `assetforge fsck --deep`.",
+            hint="Check that the disk is there and sound and your quota is not used up, then run `assetforge fsck --deep`.",
         )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         hint = hint or "`assetforge fsck --deep` says more; restore a copy from .assetforge/backups, or a backup."

@@ -32,7 +32,7 @@ __all__ = [
 
 
 class Meta(SQLModel, table=True):
-    """Facts about the film itself: ``project_id`` (a UUID), ``name``."""
+    """Facts about the film itself: ``project_id`` (a UUID), ``name``, ``place`` (where it lies), ``jobs_id`` (in copies)."""
 
     __tablename__ = "meta"
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assetforge.db.blob_rows import open_for_reading
+from assetforge.db.faults import database_error
 from assetforge.db.migrate import HEAD
 from assetforge.domain.states import OPEN_JOB_STATES
+from assetforge.durable import says_full_disk
 from assetforge.paths import ProjectPaths
 
 __all__ = ["AssetOverview", "FilmOverview", "asset_overview", "film_overview", "list_films"]
@@ -110,7 +112,9 @@ def film_overview(root: Path) -> FilmOverview:
                 return FilmOverview(name=name, title=title, root=root, problem=_of_another_revision(revision))
             facts = connection.execute(_FILM, (states,)).fetchone()
     except (sqlite3.Error, TypeError) as error:
-        return FilmOverview(name=name, title=title, root=root, problem=f"its database cannot be read: {error}")
+        full = isinstance(error, sqlite3.Error) and says_full_disk(database_error(error, paths.database, "read"))
+        reason = "the disk is full" if full else error
+        return FilmOverview(name=name, title=title, root=root, problem=f"its database cannot be read: {reason}")
     identifier, assets, references, datasets, versions, approved, open_jobs, last = facts
     return FilmOverview(
         name=name,

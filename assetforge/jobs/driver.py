@@ -150,7 +150,7 @@ class Driver:
     def _stage(self) -> None:
         plan = self._handler.plan_job(self.project, self.held.job)
         bundle = write_bundle(plan, self.workdir, self.project.blobs, self.project.paths.trash)
-        handle = self.executor.handle(f"{self.project.id}-{self.held.job}", self.held.attempt, self.workdir)
+        handle = self.executor.handle(f"{self.project.jobs_id}-{self.held.job}", self.held.attempt, self.workdir)
         self._ours(lambda session: queue.begin_attempt(session, self.held, bundle, handle))
         self._handle = handle
         if self._cancelled():

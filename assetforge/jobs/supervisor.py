@@ -72,7 +72,7 @@ class Supervisor:
         self.executors = executors or Executors()
         self.pace = pace or Pace()
         self.owner = queue.new_owner()
-        self.film = f"{project.name}-{project.id[:8]}"
+        self.film = f"{project.name}-{project.jobs_id[:8]}"
         self._guard = QueueGuard(project, free_bytes, min(2.0, self.pace.guard_s))
         self._asked_to_stop = False
         self._stopping = threading.Event()

@@ -206,7 +206,11 @@ def _film(root: Path) -> Iterator[Check]:
             hint="Restore a backup with `assetforge restore`.",
         )
         return
-    faults = check_database(paths.database)
+    try:
+        faults = check_database(paths.database)
+    except AssetForgeError as error:
+        yield Check(name="database", verdict="fault", detail=error.message, hint=error.hint)
+        return
     yield from (
         Check(
             name="database",

@@ -35,6 +35,7 @@ class Project:
         paths: Its layout on disk.
         id: Its UUID; survives renames and moves.
         name: Its name.
+        jobs_id: What its jobs are called elsewhere; like ``id``, but a copy has its own, so that it never takes the original's jobs for its own.
         remarks: Sentences that people should read, such as that the folder is a copy of another film's.
     """
 
@@ -42,7 +43,11 @@ class Project:
     id: str
     name: str
     database: Database = field(repr=False)
+    jobs_id: str = ""
     remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.jobs_id = self.jobs_id or self.id
 
     @property
     def root(self) -> Path:
@@ -178,14 +183,22 @@ def open_project(root: Path) -> Project:
     remarks = settle_in(paths, arrival) if arrival else ()
     database = Database(paths.database)
     with database.read() as session:
-        project_id = session.exec(select(Meta.value).where(Meta.key == "project_id")).first()
+        facts = dict(session.exec(select(Meta.key, Meta.value)).all())
+    project_id = facts.get("project_id")
     if project_id is None:
         database.close()
         raise StorageError(
             f"{paths.database} belongs to no film: it has no project id.",
             hint="Restore a backup with `assetforge restore`.",
         )
-    return Project(paths=paths, id=project_id, name=config.name, database=database, remarks=remarks)
+    return Project(
+        paths=paths,
+        id=project_id,
+        name=config.name,
+        database=database,
+        jobs_id=facts.get("jobs_id", ""),
+        remarks=remarks,
+    )
 
 
 def find_project(name: str = "") -> Path:

@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 import time
+import uuid
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -122,6 +123,7 @@ def begin_anew(paths: ProjectPaths, root: Path, reason: str, *, copied: Arrival 
             connection.execute("DELETE FROM watched_file WHERE state IN ('taken', 'beside')")
             connection.execute("UPDATE watch_root SET identity = '', state = 'ok', problem = ''")
             _note(connection, paths, root)
+            _write_meta(connection, "jobs_id", str(uuid.uuid4()))
             if copied:
                 detail = json.dumps({"from": copied.before, "while_in_use": copied.in_use})
                 connection.execute(
@@ -224,10 +226,13 @@ def _place(paths: ProjectPaths) -> dict[str, str]:
 
 
 def _note(connection: sqlite3.Connection, paths: ProjectPaths, root: Path) -> None:
-    place = json.dumps({**_place(paths), "path": str(root)})
+    _write_meta(connection, _KEY, json.dumps({**_place(paths), "path": str(root)}))
+
+
+def _write_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute(
         "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (_KEY, place),
+        (key, value),
     )
 
 

@@ -95,6 +95,7 @@ def test_a_copy_lets_go_of_what_the_original_does(film, tmp_path):
         queued = waiting.id
     with open_project(copied(film, tmp_path / "copy")) as copy:
         assert copy.id == film.id
+        assert copy.jobs_id != film.jobs_id == film.id, "nobody elsewhere takes its jobs for those of the original"
         assert any(f"copy of {film.root}" in one for one in copy.remarks)
         assert any("assetforge backup" in one for one in copy.remarks), "it was open while it was copied"
         with copy.read() as session:

@@ -323,6 +323,27 @@ def test_a_film_on_a_full_disk_can_be_backed_up_elsewhere(disk, film, pictures, 
     assert verify_backup(tmp_path / "elsewhere.tar").blobs == 6
 
 
+def test_the_command_backs_up_a_film_that_nobody_has_open(disk, film, pictures, tmp_path, capsys):
+    add_asset(film, "mara", "character")
+    add_references(film, "mara", [pictures])
+    film.close()
+    disk.fill()
+    assert run(["--project", str(film.root), "backup", str(tmp_path / "film.tar")]) == 0, capsys.readouterr().err
+    assert verify_backup(tmp_path / "film.tar").blobs == 6
+    assert (film.paths.private / "reserve").is_file(), "the next one may need it too"
+
+
+def test_films_on_a_full_disk_are_listed_with_the_reason(disk, film, capsys):
+    film.close()
+    disk.fill()
+    assert run(["--json", "project", "list"]) == 0
+    assert "its database cannot be read: the disk is full" in capsys.readouterr().out
+    assert run(["--project", str(film.root), "doctor"]) == 1
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    assert "disk is full" in said.out + said.err
+
+
 def test_a_restore_onto_a_full_disk_leaves_nothing(project, disk, pictures, tmp_path):
     add_asset(project, "mara", "character")
     add_references(project, "mara", [pictures])
