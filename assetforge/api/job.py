@@ -296,7 +296,7 @@ class JobSpec(_Wire):
         env: Extra environment of the child; never secrets.
         seed: Seed of all randomness.
         resources: What it needs.
-        max_attempts: How often a killed job is started again.
+        max_attempts: How often a killed job is started again by an engine that does so by itself; the film's queue counts for itself.
         grace_s: Seconds between asking to stop and killing.
         payload: A payload model of this module, dumped; which one follows from ``kind``.
         outputs: Paths under ``outputs/`` that must exist at the end; globs allowed.

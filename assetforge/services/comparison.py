@@ -242,7 +242,6 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         job=job_id,
         kind="score",
         resources=Resources(device=job.device),
-        max_attempts=job.max_attempts,
         payload=payload.model_dump(mode="json"),
     )
     return BundlePlan(spec=spec, inputs=tuple(inputs.values()))

@@ -303,7 +303,6 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         engine=engine,
         params=plan["params"],
         resources=Resources(device=job.device),
-        max_attempts=job.max_attempts,
         payload=payload.model_dump(mode="json"),
     )
     files = {lora.file: InputFile(path=lora.file, sha256=lora.sha256) for lora in loras.values() if lora is not None}

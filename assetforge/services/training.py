@@ -19,6 +19,7 @@ from assetforge.api.job import (
     TrainPayload,
 )
 from assetforge.api.params import influential
+from assetforge.api.specs import TrainerSpec
 from assetforge.db.models import Asset, BaseModelRecord, DatasetItemRow, DatasetVersion, Image, Reference, Run, Version
 from assetforge.db.models_jobs import Job
 from assetforge.db.queue_rows import enqueue
@@ -142,7 +143,7 @@ def request_training(
             executor=where,
             priority=priority,
             dedupe_key=f"train:{key}:{run.id}",
-            max_attempts=_ATTEMPTS if chosen.trainer.spec.resumable else 1,
+            max_attempts=_attempts(chosen.trainer.spec),
         )
         activity.record(
             session,
@@ -157,6 +158,11 @@ def request_training(
         return TrainingRequest(
             asset=asset.name, dataset=frozen.address, recipe=chosen.name, recipe_key=key, run=_id(run.id), job=job
         )
+
+
+def _attempts(trainer: TrainerSpec) -> int:
+    """How often a training is started. The queue may allow more later: what goes into the bundle stays, or its checkpoints would count for nothing."""
+    return _ATTEMPTS if trainer.resumable else 1
 
 
 def plan_job(project: Project, job_id: int) -> BundlePlan:
@@ -214,7 +220,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         params=run.params,
         seed=run.seed,
         resources=Resources(device=job.device, gpus=_gpus(run.params)),
-        max_attempts=job.max_attempts,
+        max_attempts=_attempts(trainer.spec),
         payload=payload.model_dump(mode="json"),
         outputs=("outputs/*.safetensors",),
     )

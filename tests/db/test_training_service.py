@@ -14,6 +14,8 @@ from assetforge.db.models import Run, Version
 from assetforge.db.models_jobs import Job
 from assetforge.errors import JobError, NotFoundError, UsageError
 from assetforge.extension.registry import get_registry, reset_registry
+from assetforge.jobs.bundle import write_bundle
+from assetforge.jobs.control import retry_job
 from assetforge.services import training
 from assetforge.services.assets import add_asset
 from assetforge.services.datasets import freeze
@@ -71,6 +73,22 @@ def test_the_bundle_says_everything_and_the_held_out_stay_marked(film):
     for item in dataset.items:
         assert files[item.file].sha256 == item.sha256
     assert plan == training.plan_job(film, request.job)
+
+
+def test_further_attempts_find_the_bundle_and_its_checkpoints(film):
+    """A job that waited for space, or was stopped and resumed, may have more attempts; its bundle is the one that it was."""
+    request = request_training(film, "coat")
+    workdir = film.paths.job(request.job)
+    bundle = write_bundle(training.plan_job(film, request.job), workdir, film.blobs, film.paths.trash)
+    (workdir / "checkpoints" / "step-00000001.state.json").write_text("{}")
+    with film.write() as session:
+        job = session.get_one(Job, request.job)
+        job.state, job.attempt, job.max_attempts = "failed", 2, 3
+    retry_job(film, request.job)
+    with film.read() as session:
+        assert session.get_one(Job, request.job).max_attempts == 5
+    assert write_bundle(training.plan_job(film, request.job), workdir, film.blobs, film.paths.trash) == bundle
+    assert (workdir / "checkpoints" / "step-00000001.state.json").is_file()
 
 
 def test_masks_travel_with_their_pictures(film, tmp_path):

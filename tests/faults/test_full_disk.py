@@ -549,6 +549,8 @@ def test_a_training_whose_disk_runs_full_waits_and_goes_on(disk, film, pictures)
     events = [agent.parse(line) for _, line in agent.read_lines(workdir, 0)]
     resumed = [one["resumed_from"] for one in events if one.get("kind") == "started"]
     assert resumed[0] == 0 < resumed[-1]
+    assert resumed == sorted(resumed), "what was saved is never done again"
+    assert list(film.paths.trash.glob("job-*")) == []
     assert check_project(film, level="deep").problems == ()
     again = request_training(film, "coat", overrides=overrides, again=True)
     Supervisor(film, pace=PACE).run(until_idle=True)
