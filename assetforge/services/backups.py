@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -119,13 +118,14 @@ def back_up(
 
 @contextmanager
 def _folder_beside(destination: Path) -> Iterator[Path]:
+    folder = destination.with_name(f"{destination.name}.partial-database")
+    shutil.rmtree(folder, ignore_errors=True)
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}-")
+        folder.mkdir(parents=True)
     except OSError as error:
         raise storage_error(error, destination, "written") from error
     try:
-        yield Path(folder)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

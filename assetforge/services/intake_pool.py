@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
@@ -127,10 +127,13 @@ class IntakePool:
                         number += 1
                         under_way.append(_submit(executor, number, waiting[0]))
                         waiting.popleft()
-                    yield _awaited(under_way[0].future, watch)
-                    under_way.popleft()
+                    chunk = _awaited(under_way[0].future, watch)
                 except BrokenProcessPool:
                     break
+                under_way.popleft()
+                if chunk.failure is not None:
+                    _let_finish(under_way, watch)
+                yield chunk
         if watch.slow:
             waiting.extendleft(reversed([part for one in under_way for part in self._without_slow(one, watch.slow)]))
             return
@@ -217,6 +220,14 @@ def _awaited(future: Future[TakenChunk], watch: Watch) -> TakenChunk:
     while not wait([future], watch.tick_s).done:
         watch.look()
     return future.result()
+
+
+def _let_finish(under_way: Collection[_UnderWay], watch: Watch) -> None:
+    """The batch ends here; processes that are in the middle of their files take away what they have half-written."""
+    for one in under_way:
+        if not one.future.cancel():
+            with suppress(BrokenProcessPool):
+                _awaited(one.future, watch)
 
 
 def _chunks(files: Sequence[Path], workers: int) -> Iterator[list[Path]]:

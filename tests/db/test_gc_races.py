@@ -123,6 +123,7 @@ def test_a_killed_restore_or_backup_leaves_no_half_film(project, tmp_path):
         backup.join()
         source.unlink(missing_ok=True)
     back_up(project, source)
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("film.tar")] == [source]
     target = tmp_path / "restored" / "film"
     for delay in (0.05, 0.2):
         restorer = fork.Process(target=_restore, args=(source, target))

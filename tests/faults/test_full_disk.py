@@ -187,12 +187,15 @@ def added(film, asset="mara"):
     return list_references(film, asset, limit=500).items
 
 
-def test_references(disk, film, pictures):
+@pytest.mark.parametrize("count", [6, 40], ids=["here", "in other processes"])
+def test_references(disk, film, pictures, make_png, count):
+    for seed in range(6, count):
+        make_png(pictures / f"{seed}.png", seed)
     add_asset(film, "mara", "character")
     assert squeeze(disk, film, lambda: add_references(film, "mara", [pictures])) > 0
-    assert len(added(film)) == 6
+    assert len(added(film)) == count
     assert sum(bool(one.caption) for one in added(film)) == 1
-    assert len(list(film.paths.thumbs.rglob("*.jpg"))) == 6
+    assert len(list(film.paths.thumbs.rglob("*.jpg"))) == count
 
 
 def test_a_look_at_watched_folders(disk, film, pictures):
