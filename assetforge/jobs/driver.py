@@ -16,7 +16,7 @@ from assetforge.api.job import JobSpec, Resources, Result
 from assetforge.api.protocols import Handle
 from assetforge.db.models_jobs import Job
 from assetforge.durable import says_full_disk, storage_error
-from assetforge.errors import AssetForgeError, BusyError, JobError, StorageError
+from assetforge.errors import AssetForgeError, BusyError, JobError, StorageError, TryAgainError
 from assetforge.jobs import queue
 from assetforge.jobs.bundle import write_bundle
 from assetforge.jobs.guards import EarlyEnd, LifeSigns, QueueGuard, read_early_end, write_early_end
@@ -120,6 +120,8 @@ class Driver:
             self._advance()
         except (BusyError, _NotOurs, _Leave):
             raise
+        except TryAgainError as error:
+            self._wait_for_devices(error.message)
         except (StorageError, OSError, _NotStarted) as error:
             # A full disk or a lost mount may be over at the next attempt; a finished result is still there then.
             self._again("lost", str(_in_words(error, self.workdir)))
@@ -289,6 +291,15 @@ class Driver:
             )
         )
         self.say(f"job {self.held.job}: attempt {self.held.attempt} waits for space ({early.error})")
+
+    def _wait_for_devices(self, reason: str) -> None:
+        """Back to the queue, and out of the slot, since several jobs that wait in their slots for more of them would wait for ever."""
+        # Not all at the same moment again, so that they do not keep taking each other's.
+        delay = (0.5 + self.held.job % 7 / 6) * self.pace.hold_s / 3
+        self._ours(
+            lambda session: queue.requeue(session, self.held, "interrupted", reason, delay, extra_attempt=True)
+        )
+        self.say(f"job {self.held.job}: {reason}")
 
     def _end_cancelled(self) -> None:
         with self.project.read() as session:
