@@ -21,6 +21,7 @@ from assetforge import agent
 from assetforge.db.models import DatasetVersion, Reference
 from assetforge.db.models_jobs import Job
 from assetforge.domain.states import OPEN_JOB_STATES
+from assetforge.extension.registry import reset_registry
 from assetforge.jobs.background import ensure_supervisor
 from assetforge.services.assets import add_asset
 from assetforge.services.project_config import set_value
@@ -46,6 +47,7 @@ def use_plugins(monkeypatch):
     inherited = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ON_PATH), inherited))))
     monkeypatch.setenv("ASSETFORGE_PLUGINS", "example,faults")
+    reset_registry()
 
 
 def picture(number: int) -> bytes:
@@ -234,6 +236,7 @@ class FaultedFilm:
             if started is not None:
                 started.communicate(timeout=30)
         self.project.close()
+        reset_registry()
 
 
 def wait_for(condition, limit_s: float, every_s: float = 0.02) -> bool:
