@@ -296,9 +296,7 @@ class Driver:
         """Back to the queue, and out of the slot, since several jobs that wait in their slots for more of them would wait for ever."""
         # Not all at the same moment again, so that they do not keep taking each other's.
         delay = (0.5 + self.held.job % 7 / 6) * self.pace.hold_s / 3
-        self._ours(
-            lambda session: queue.requeue(session, self.held, "interrupted", reason, delay, extra_attempt=True)
-        )
+        self._ours(lambda session: queue.requeue(session, self.held, "interrupted", reason, delay, extra_attempt=True))
         self.say(f"job {self.held.job}: {reason}")
 
     def _end_cancelled(self) -> None:
