@@ -35,8 +35,10 @@ _MARKS = """
          WHERE watch_root.asset_id = reference.asset_id AND watched_file.state = 'quarantined')
     FROM reference GROUP BY asset_id
 """
-_MOST_RECENT_KNOWN = 512
-"""Known pictures in which a new one is looked for as a crop, the newest of them; perceptual hashes are compared with all."""
+_MOST_LOOKED_AT_KNOWN = 256
+_MOST_LOOKED_AT_NEW = 64
+"""How many known and new pictures are looked at for crops, the newest known and the first new ones, so that the answer takes a few seconds at most; hashes
+are compared with all. Of a hundred new pictures a few are new whatever the rest are."""
 
 
 _REMEMBERED = 256
@@ -170,9 +172,10 @@ def _count_novel(project: Project, asset_id: int, new: Sequence[str]) -> int:
     asked = digest({"new": sorted(wanted), "all": [row[0] for row in rows]})
     if asked in _novel:
         return _novel[asked]
-    fresh = [picture(row, look=True) for row in reversed(rows) if row[0] in wanted]
+    arrived = [row for row in reversed(rows) if row[0] in wanted]
+    fresh = [picture(row, look=at < _MOST_LOOKED_AT_NEW) for at, row in enumerate(arrived)]
     others = [row for row in rows if row[0] not in wanted]
-    known = [picture(row, look=at < _MOST_RECENT_KNOWN) for at, row in enumerate(others)][::-1]
+    known = [picture(row, look=at < _MOST_LOOKED_AT_KNOWN) for at, row in enumerate(others)][::-1]
     while len(_novel) >= _REMEMBERED:
         del _novel[next(iter(_novel))]
     _novel[asked] = len(count_novel(fresh, known).novel)
