@@ -190,10 +190,16 @@ class IntakePool:
             yield executor, watch
         except BaseException:
             # Nobody wants the results any more, and the next file may be one that hangs.
-            watch.end_all()
+            _kill_all(executor)
             raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _kill_all(executor: ProcessPoolExecutor) -> None:
+    """End all processes, those that have only just begun too: one that is killed may take the lock of the queue with it, and the others would wait for that for ever."""
+    for process in list((executor._processes or {}).values()):  # noqa: SLF001 - its own way to do this comes with Python 3.14
+        process.kill()
 
 
 def warm_up() -> None:

@@ -65,10 +65,6 @@ class Board:
         rows = zip(self._cells[::_COLUMNS], self._cells[1::_COLUMNS], strict=True)
         return {pid: Place(at >> _SHIFT, at % (1 << _SHIFT) - 1) for pid, at in rows if at}
 
-    def processes(self) -> set[int]:
-        """The ids of all processes that have entered."""
-        return {pid for pid in self._cells[::_COLUMNS] if pid}
-
 
 class Watch:
     """Ends processes whose file takes too long.
@@ -103,10 +99,6 @@ class Watch:
         if overdue:
             self.slow.update(overdue.values())
             _kill(set(overdue))
-
-    def end_all(self) -> None:
-        """End all processes, whatever they are at."""
-        _kill(self._board.processes())
 
 
 def _kill(pids: set[int]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -415,3 +416,24 @@ def test_kill_in_mid_batch_then_add_again(project: Project, mara: str, tmp_path:
         assert session.exec(select(func.count()).select_from(CaptionEdit)).one() == 140
         assert session.exec(select(func.count()).where(col(Reference.caption) == "")).one() == 0
     whole(project)
+
+
+def test_a_batch_that_is_broken_off_while_its_processes_begin_ends_at_once(project, make_png, tmp_path):
+    """One that is killed may hold the lock of the queue at which the others wait."""
+    from assetforge.services.intake_pool import IntakePool
+
+    files = [make_png(tmp_path / f"{seed}.png", seed=seed) for seed in range(24)]
+    idle = threading.Thread(target=time.sleep, args=(60.0,), daemon=True)
+    idle.start()
+
+    def break_off():
+        for _ in range(12):
+            pool = IntakePool(project.blobs, ThumbStore(project.paths.thumbs), (), limit_s=60.0, workers=6)
+            running = pool.run(files)
+            next(running)
+            running.close()
+
+    broken = threading.Thread(target=break_off, daemon=True)
+    broken.start()
+    broken.join(50.0)
+    assert not broken.is_alive(), "it waits for a process that waits for a dead one"
