@@ -96,7 +96,9 @@ def until_somebody_takes_in(film: FaultedFilm) -> float:
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("seconds", [20, pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "seconds", [8, pytest.param(30, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.soak)]
+)
 def test_nobody_is_locked_out_and_nothing_is_there_twice(film, seconds):
     for number in range(SETTLED):
         film.inbox.put(f"stays {number}.png")

@@ -146,6 +146,7 @@ def test_a_child_that_says_nothing_is_ended_and_tried_again(project, queue_job, 
     assert resumed_from(project, job) == [0, 6]
 
 
+@pytest.mark.slow
 def test_an_agent_without_a_heartbeat_is_ended_and_its_child_saves(project, queue_job, supervise, attempts):
     set_value(project.paths.config, "queue.stuck_minutes", 10 / 60)
     job = queue_job(steps=1500, grace_s=0.5)
