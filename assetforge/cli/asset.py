@@ -48,7 +48,9 @@ def add(
             suite=suite,
         )
     emit("asset-add", {"asset": asset}, lambda: plain(asset.name))
-    say(f"Put references into {asset.references}, then: assetforge ref add {name}")
+    say(
+        f"Put references into {asset.references}, then: assetforge ref add {name} (or let `assetforge watch` take in what lands there)"
+    )
 
 
 @app.command(name="list")

@@ -263,8 +263,9 @@ def _print_answers(answers: "list[Explained]") -> None:
     width = max((len(one.asset) for one in answers), default=0)
     for one in answers:
         plain(f"{one.asset:<{width}}  {one.outcome:<5}  {one.headline}")
-        for reason in one.reasons[1:]:
-            plain(f"{'':<{width}}         {reason.text}")
+        for reason in one.reasons:
+            if not one.headline.startswith(reason.text) and reason.code != "ask":
+                plain(f"{'':<{width}}         {reason.text}")
         if one.outcome in ("train", "ask", "wait"):
             plain(f"{'':<{width}}         costs {one.cost}")
     plain("")
