@@ -97,7 +97,7 @@ def until_somebody_takes_in(film: FaultedFilm) -> float:
 
 
 @pytest.mark.parametrize(
-    "seconds", [8, pytest.param(30, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.soak)]
+    "seconds", [pytest.param(20, marks=pytest.mark.slow), pytest.param(600, marks=pytest.mark.soak)]
 )
 def test_nobody_is_locked_out_and_nothing_is_there_twice(film, seconds):
     for number in range(SETTLED):

@@ -46,7 +46,9 @@ def _frozen(running, storm):
     running.signal(signal.SIGCONT)
 
 
-@pytest.mark.parametrize("way", ["events", "polling", "overflow"])
+@pytest.mark.parametrize(
+    "way", ["events", *(pytest.param(way, marks=pytest.mark.slow) for way in ("polling", "overflow"))]
+)
 def test_every_file_of_a_storm_is_taken_in_once(project, inbox, way):
     if way == "polling":
         set_value(project.paths.config, "watch.mode", "polling")
