@@ -1,12 +1,11 @@
 """Putting jobs into the queue: the one thing that services do with it."""
 
-import getpass
-import os
 import time
 from typing import Any
 
 from sqlmodel import Session, col, select
 
+from assetforge.actor import current_actor
 from assetforge.db.models_jobs import Job
 from assetforge.domain.states import JOB_KINDS, OPEN_JOB_STATES
 from assetforge.errors import StorageError, UsageError
@@ -64,7 +63,7 @@ def enqueue(
         priority=priority,
         dedupe_key=dedupe_key,
         max_attempts=max(1, max_attempts),
-        requested_by=_actor(),
+        requested_by=current_actor(),
         created_at=time.time(),
     )
     session.add(job)
@@ -72,13 +71,3 @@ def enqueue(
     if job.id is None:
         raise StorageError("The database gave a job no id.")
     return job.id
-
-
-def _actor() -> str:
-    named = os.environ.get("ASSETFORGE_ACTOR", "").strip()
-    if named:
-        return named
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid-{os.getuid()}"

@@ -1,17 +1,14 @@
 """What happened to the film: rows for people, events for plugins."""
 
 import dataclasses
-import getpass
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, col, func, or_, select
 
+from assetforge.actor import acting_as, current_actor
 from assetforge.api.events import Event
 from assetforge.db.models import Activity
 from assetforge.errors import UsageError
@@ -76,33 +73,6 @@ def list_activity(
             )
             for row in session.exec(query)
         ]
-
-
-_acting: ContextVar[str] = ContextVar("acting", default="")
-
-
-@contextmanager
-def acting_as(actor: str) -> Iterator[None]:
-    """For the length of a block, this thread acts for ``actor``: a part of assetforge that nobody told to act just now."""
-    token = _acting.set(actor)
-    try:
-        yield
-    finally:
-        _acting.reset(token)
-
-
-def current_actor() -> str:
-    """Who acts: whoever :func:`acting_as` names, ``ASSETFORGE_ACTOR`` where set (automation, shared accounts), else the user's login name."""
-    if _acting.get():
-        return _acting.get()
-    actor = os.environ.get("ASSETFORGE_ACTOR", "").strip()
-    if actor:
-        return actor
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # Containers often run under a number without a name.
-        return f"uid-{os.getuid()}"
 
 
 def record(session: Session, actor: str, verb: str, subject: str, **detail: Any) -> None:

@@ -96,6 +96,8 @@ def test_a_first_run_then_nothing_until_something_changes(film, add):
     assert "run 1 is queued" in said[0]
     (run,) = runs(film)
     assert run.requested_by == "watch"
+    with film.read() as session:
+        assert session.exec(select(Job)).one().requested_by == "watch"
     assert run.cause == "references changed: first run: 8 new pictures"
     look(film)
     assert len(runs(film)) == 1
