@@ -257,12 +257,17 @@ class ScoreImage(_Wire):
     """A picture to score.
 
     Attributes:
-        key: Name that the scores come back under.
+        key: Name that the scores come back under: ``new/0007``, ``baseline/0007``, ``control/0007``, ``ref/HASH`` (held-out references), ``train/HASH`` (pictures the new
+            version was trained on), ``other/HASH`` (references of other assets of the type).
         file: Path inside the bundle.
+        sha256: Hash of the file, by which scores are cached; empty is not cached.
+        prompt: What was asked for, without the trigger word; empty when nothing was.
     """
 
     key: str
     file: str
+    sha256: str = ""
+    prompt: str = ""
 
 
 class ScorePayload(_Wire):
@@ -271,14 +276,16 @@ class ScorePayload(_Wire):
     Attributes:
         metrics: The metrics to run, in order; their params lie under the same index of ``params_list``.
         params_list: Parameters per metric.
-        images: Pictures for ``single`` and ``embedding`` metrics.
+        images: Pictures.
         pairs: Keys of ``images`` that ``pair`` metrics compare.
+        sides: Per metric: what stands before the slash in the keys of the pictures it looks at; empty means all.
     """
 
     metrics: tuple[EngineRef, ...]
     params_list: tuple[dict[str, Any], ...]
     images: tuple[ScoreImage, ...]
     pairs: tuple[tuple[str, str], ...] = ()
+    sides: tuple[tuple[str, ...], ...] = ()
 
 
 class JobSpec(_Wire):

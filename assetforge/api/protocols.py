@@ -165,6 +165,9 @@ class Metric(Protocol):
     def score(self, images: "Sequence[ImageArray]") -> Sequence[float]:
         """``single``: one value per picture."""
 
+    def follow(self, images: "Sequence[ImageArray]", prompts: Sequence[str]) -> Sequence[float]:
+        """``prompt``: one value per picture and its prompt."""
+
 
 class Captioner(Protocol):
     """Describes pictures."""

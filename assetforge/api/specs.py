@@ -124,18 +124,25 @@ class MetricSpec(LoadableSpec):
 
     Attributes:
         asset_types: Types it says something about; empty means all.
-        kind: ``embedding`` turns a picture into a vector, ``pair`` compares two pictures, ``single`` looks at one.
+        kind: ``embedding`` turns a picture into a vector, ``pair`` compares two pictures, ``single`` looks at one, ``prompt`` says how well a picture follows its prompt.
         direction: Whether a higher or a lower value is better.
         gates: It may pass or fail a version; pixel metrics only flag.
         bases: Names of the base models whose pictures it can read; empty means all.
+        margin: Smallest mean change for the worse that a reviewer can see, at least 0; the noise of training again may widen it.
+        copy_limit: For embeddings that find copies: a render whose cosine to a training picture is above it is a copy; ``None`` for embeddings of likeness.
+        ready: ``"package.module:function"``; the function takes nothing and returns an empty string when the metric can run here, else one sentence that says what it
+            needs and where to put it. Must not import torch. Empty for metrics that always can.
         licence: Licence of the weights, when it has any.
     """
 
-    kind: Literal["embedding", "pair", "single"]
+    kind: Literal["embedding", "pair", "single", "prompt"]
     asset_types: tuple[str, ...] = ()
     direction: Literal["higher", "lower"] = "higher"
     gates: bool = False
     bases: tuple[str, ...] = ()
+    margin: float = 0.0
+    copy_limit: float | None = None
+    ready: str = ""
     licence: str = ""
 
 
@@ -212,6 +219,8 @@ class SuiteBlock:
         seeds: Seeds of the initial noise.
         strengths: LoRA strengths; 0 is the base control.
         negative: Negative prompt.
+        quick: How many of the prompts, from the first, belong to the quick size of the suite; with 0 the block is left out of it.
+        reserve: Prompts that are added when those above leave a verdict inconclusive.
     """
 
     name: str
@@ -219,6 +228,8 @@ class SuiteBlock:
     seeds: tuple[int, ...]
     strengths: tuple[float, ...] = (1.0,)
     negative: str = ""
+    quick: int = 0
+    reserve: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,10 @@ class Render(SQLModel, table=True):
 
 
 class Comparison(SQLModel, table=True):
-    """A version against a baseline version, cell by cell. ``summary`` is what approvals keep as evidence."""
+    """A version against a baseline version, cell by cell. ``summary`` is what approvals keep as evidence.
+
+    ``extends_id`` is the inconclusive comparison that this one adds the suite's reserve of prompts to; its figures are those of both together.
+    """
 
     __tablename__ = "comparison"
 
@@ -157,4 +160,5 @@ class Comparison(SQLModel, table=True):
     summary: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False, server_default="{}"))
     scores: str = ""
     report: str = ""
+    extends_id: int | None = Field(default=None, foreign_key="comparison.id", index=True, unique=True)
     created_at: datetime = Field(default_factory=utc_now)

@@ -3,6 +3,7 @@
 from typing import Literal, get_args
 
 __all__ = [
+    "DRIFT_OUTCOMES",
     "JOB_KINDS",
     "JOB_STATES",
     "OPEN_JOB_STATES",
@@ -10,14 +11,17 @@ __all__ = [
     "RUN_STATES",
     "SPLITS",
     "VERSION_STAGES",
+    "VOTE_CHOICES",
     "WATCHED_FILE_STATES",
     "WATCH_ROOT_STATES",
+    "DriftOutcome",
     "JobKind",
     "JobState",
     "ReferenceState",
     "RunState",
     "Split",
     "VersionStage",
+    "VoteChoice",
     "WatchRootState",
     "WatchedFileState",
 ]
@@ -32,6 +36,10 @@ WatchRootState = Literal["ok", "lost", "problem"]
 WatchedFileState = Literal["taken", "beside", "quarantined", "discarded"]
 """``beside`` are captions and masks that belong to a picture."""
 
+VoteChoice = Literal["new", "baseline", "tie"]
+DriftOutcome = Literal["queued", "same", "engine", "base", "lora", "unexplained", "failed"]
+"""What a second rendering showed: the same pictures, or what changed between the two."""
+
 RUN_STATES: tuple[str, ...] = get_args(RunState)
 JOB_STATES: tuple[str, ...] = RUN_STATES
 OPEN_JOB_STATES: tuple[str, ...] = ("queued", "staging", "running", "collecting")
@@ -41,3 +49,5 @@ REFERENCE_STATES: tuple[str, ...] = get_args(ReferenceState)
 SPLITS: tuple[str, ...] = get_args(Split)
 WATCH_ROOT_STATES: tuple[str, ...] = get_args(WatchRootState)
 WATCHED_FILE_STATES: tuple[str, ...] = get_args(WatchedFileState)
+VOTE_CHOICES: tuple[str, ...] = get_args(VoteChoice)
+DRIFT_OUTCOMES: tuple[str, ...] = get_args(DriftOutcome)

@@ -45,8 +45,15 @@ class BlockDefinition(BaseModel):
     seeds: tuple[int, ...] = Field(min_length=1)
     strengths: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     negative: str = ""
+    quick: int = Field(default=0, ge=0)
+    reserve: tuple[str, ...] = ()
 
-    @field_validator("prompts", "negative")
+    @property
+    def cell_count(self) -> int:
+        """How many pictures one version needs."""
+        return len(self.prompts) * len(self.seeds) * len(self.strengths)
+
+    @field_validator("prompts", "reserve", "negative")
     @classmethod
     def _known_placeholders(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
         for prompt in (value,) if isinstance(value, str) else value:
@@ -71,8 +78,11 @@ class BlockDefinition(BaseModel):
 
     @model_validator(mode="after")
     def _no_doubles(self) -> "BlockDefinition":
-        for what in ("prompts", "seeds", "strengths"):
-            values = getattr(self, what)
+        for what, values in (
+            ("prompts", (*self.prompts, *self.reserve)),
+            ("seeds", self.seeds),
+            ("strengths", self.strengths),
+        ):
             if len(set(values)) != len(values):
                 raise ValueError(f"block {self.name!r} names one of its {what} twice")
         return self
@@ -122,6 +132,8 @@ class SuiteDefinition(BaseModel):
                     seeds=tuple(block.seeds),
                     strengths=tuple(block.strengths),
                     negative=block.negative,
+                    quick=block.quick,
+                    reserve=tuple(block.reserve),
                 )
                 for block in spec.blocks
             ),
@@ -141,27 +153,64 @@ class SuiteDefinition(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Digest over what changes pictures or their grouping; a new title or asset type keeps it."""
-        return digest(self.model_dump(mode="json", exclude={"name", "title", "summary", "asset_types"}))
+        """Digest over what changes pictures or their grouping; a new title or asset type keeps it, and so does what is only rendered on another occasion."""
+        about = self.model_dump(mode="json", exclude={"name", "title", "summary", "asset_types"})
+        for block in about["blocks"]:
+            del block["quick"]
+            # Suites that were stored before there was a reserve keep their digest.
+            if not block["reserve"]:
+                del block["reserve"]
+        return digest(about)
 
     @property
     def cell_count(self) -> int:
         """How many pictures one version needs."""
-        return sum(len(block.prompts) * len(block.seeds) * len(block.strengths) for block in self.blocks)
+        return sum(block.cell_count for block in self.blocks)
+
+    @property
+    def reserve_count(self) -> int:
+        """How many pictures more a version needs when the verdict is inconclusive."""
+        return sum(len(block.reserve) * len(block.seeds) * len(block.strengths) for block in self.blocks)
+
+    def quick(self) -> "SuiteDefinition":
+        """The quick size: the first prompts of the blocks that belong to it, and no reserve.
+
+        Raises:
+            ValueError: No block belongs to it.
+        """
+        blocks = tuple(
+            block.model_copy(update={"prompts": block.prompts[: block.quick], "reserve": ()})
+            for block in self.blocks
+            if block.quick
+        )
+        if not blocks:
+            raise ValueError(f"no block of the suite {self.name} says how much of it is the quick size")
+        return self.model_copy(update={"blocks": blocks})
 
 
-def expand(suite: SuiteDefinition, *, trigger: str, class_word: str) -> tuple[Cell, ...]:
-    """The cells of a suite for one asset, in the order block, prompt, seed, strength; ``index`` counts from 0."""
+def expand(suite: SuiteDefinition, *, trigger: str, class_word: str, extension: bool = False) -> tuple[Cell, ...]:
+    """The cells of a suite for one asset, in the order block, prompt, seed, strength.
+
+    Args:
+        suite: The suite.
+        trigger: Trigger word of the asset.
+        class_word: Class word of the asset.
+        extension: The cells of the reserve instead; they are counted on from the others.
+
+    Returns:
+        The cells; ``index`` counts from 0.
+    """
     cells: list[Cell] = []
+    first = suite.cell_count if extension else 0
     for block in suite.blocks:
-        for template in block.prompts:
+        for template in block.reserve if extension else block.prompts:
             prompt = _fill(template, trigger, class_word)
             negative = _fill(block.negative, trigger, class_word)
             for seed in block.seeds:
                 for strength in block.strengths:
                     cells.append(
                         Cell(
-                            index=len(cells),
+                            index=first + len(cells),
                             block=block.name,
                             prompt=prompt,
                             negative=negative,

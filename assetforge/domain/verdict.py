@@ -13,8 +13,8 @@ look, a missed one a film. A metric that cannot tell the asset from others like 
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -266,6 +266,13 @@ class Verdict:
     reasons: tuple[Reason, ...]
     not_measured: tuple[str, ...]
     more_prompts: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For files and interfaces: the same names, and each metric's ``phrase``."""
+        document = asdict(self)
+        for given, metric in zip(document["metrics"], self.metrics, strict=True):
+            given["phrase"] = metric.phrase
+        return document
 
 
 def judge(

@@ -12,7 +12,7 @@ import pytest
 from sqlmodel import SQLModel, create_engine
 
 from assetforge.db import migrate as migration
-from assetforge.db import models, models_jobs, models_watch
+from assetforge.db import models, models_jobs, models_review, models_watch
 from assetforge.db.migrate import HEAD, alembic_config, copy_database, migrate, revision_of
 from assetforge.errors import StorageError
 from assetforge.services.projects import open_project
@@ -55,7 +55,7 @@ def database(tmp_path):
 
 
 def test_fresh_upgrade_equals_the_tables_in_the_code_named_constraints_included(database, tmp_path):
-    assert models.SQLModel is models_jobs.SQLModel is models_watch.SQLModel
+    assert models.SQLModel is models_jobs.SQLModel is models_review.SQLModel is models_watch.SQLModel
     engine = create_engine(f"sqlite:///{tmp_path / 'created.db'}")
     SQLModel.metadata.create_all(engine)
     engine.dispose()

@@ -6,10 +6,10 @@ from alembic import context
 from sqlalchemy import create_engine, event, pool
 from sqlmodel import SQLModel
 
-from assetforge.db import models, models_jobs, models_watch
+from assetforge.db import models, models_jobs, models_review, models_watch
 from assetforge.errors import StorageError
 
-_TABLES = (models, models_jobs, models_watch)
+_TABLES = (models, models_jobs, models_review, models_watch)
 """Imported so that every table is in the metadata."""
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+from collections.abc import Sequence
+
 from assetforge.api.specs import RecipeSpec, SuiteBlock, SuiteSpec
+
+from assetforge_toybox.styles import STYLES
+from assetforge_toybox.subjects import SUBJECTS
+from assetforge_toybox.world import COLOURS, PLACE_PHRASES, POSITION_PHRASES
 
 BASE = "toybox"
 
@@ -39,29 +47,48 @@ RECIPES = (
     _recipe("style", "Style on the toybox", "8 to 24 drawings of the world's own subjects in one style.", 250, 7e-4),
 )
 
-_STEPS, _CFG = 16, 4.0
+_STEPS, _CFG = 8, 4.0
+"""Eight steps: pictures of 16 steps are hardly nearer to the references (0.895 against 0.889) and take twice as long."""
 
-_STANDING = SuiteBlock(
-    name="core",
-    prompts=(
-        "{trigger} at the beach on the left, flat poster",
-        "{trigger} in the forest in the middle, comic drawing",
-        "{trigger} in a room on the right, flat poster",
-        "{trigger} in a room in the middle, comic drawing",
-    ),
-    seeds=(11, 12),
-)
+_SEEDS = (11, 12)
+_KNOWN = (("beach", "forest", "room"), ("poster", "comic"))
+"""Places and styles of the references that a production starts with."""
 
-_STANDING_OUT = SuiteBlock(
-    name="core-out",
-    prompts=(
-        "{trigger} in the snow in the middle, flat poster",
-        "{trigger} in the city on the right, comic drawing",
-        "{trigger} in the desert on the left, night painting",
-        "{trigger} at the beach in the middle, soft pastel",
-    ),
-    seeds=(21, 22),
-)
+_NEW = (("snow", "city", "desert", "beach", "room", "forest"), ("night", "pastel", "poster", "comic"))
+"""Places and styles that they lack, and mixtures."""
+
+
+def _scenes(places: Sequence[str], styles: Sequence[str], leave_out: Sequence[str] = ()) -> list[str]:
+    """All scenes without a subject, such as "in the snow on the left, flat poster", mixed by their hash so that any first few are a fair sample."""
+    every = [
+        f"{PLACE_PHRASES[place]} {where}, {STYLES[style].name}"
+        for place, where, style in itertools.product(places, POSITION_PHRASES.values(), styles)
+    ]
+    free = [scene for scene in every if scene not in leave_out]
+    return sorted(free, key=lambda scene: hashlib.sha256(scene.encode()).digest())
+
+
+def _standing(name: str, scenes: Sequence[str], more: Sequence[str], seeds: tuple[int, ...]) -> SuiteBlock:
+    return SuiteBlock(
+        name=name,
+        prompts=tuple(f"{{trigger}} {scene}" for scene in scenes),
+        reserve=tuple(f"{{trigger}} {scene}" for scene in more),
+        seeds=seeds,
+        quick=6,
+    )
+
+
+def _drawn(name: str, places: Sequence[str], first: int, seeds: tuple[int, ...]) -> SuiteBlock:
+    """The world's own subjects in the style under test; subjects, colours, places and positions take turns."""
+    subjects, colours, positions = list(SUBJECTS), list(COLOURS), list(POSITION_PHRASES.values())
+    prompts = [
+        f"{'an' if colours[(n * 3) % len(colours)] == 'orange' else 'a'} {colours[(n * 3) % len(colours)]} "
+        f"{subjects[(n * 5 + n // len(subjects)) % len(subjects)]} "
+        f"{PLACE_PHRASES[places[n % len(places)]]} {positions[(n + n // 3) % len(positions)]}, {{trigger}}"
+        for n in range(first, first + 24)
+    ]
+    return SuiteBlock(name=name, prompts=tuple(prompts[:12]), reserve=tuple(prompts[12:]), seeds=seeds, quick=6)
+
 
 _BLEED = SuiteBlock(
     name="bleed",
@@ -69,19 +96,22 @@ _BLEED = SuiteBlock(
         "a red robot in the snow in the middle, flat poster",
         "a blue mug in a room on the right, comic drawing",
         "a green cat at the beach on the left, night painting",
+        "a yellow house in the desert on the right, comic drawing",
+        "a purple bird in the city in the middle, soft pastel",
+        "a teal car in the forest on the left, flat poster",
     ),
-    seeds=(31,),
+    seeds=(31, 32),
 )
 
 
-def _strengths(prompt: str) -> SuiteBlock:
-    return SuiteBlock(name="strength", prompts=(prompt,), seeds=(41,), strengths=(0.0, 0.4, 0.7, 1.0, 1.3))
+def _strengths(*prompts: str) -> SuiteBlock:
+    return SuiteBlock(name="strength", prompts=prompts, seeds=(41,), strengths=(0.0, 0.4, 0.7, 1.0, 1.3))
 
 
-def _suite(name: str, title: str, asset_type: str, blocks: tuple[SuiteBlock, ...]) -> SuiteSpec:
+def _suite(asset_type: str, blocks: tuple[SuiteBlock, ...]) -> SuiteSpec:
     return SuiteSpec(
-        name=name,
-        title=title,
+        name=f"{asset_type}-toybox",
+        title=f"{asset_type.capitalize()} on the toybox",
         summary="In and out of the references' places and styles, strengths, and bleeding without the trigger word.",
         family="sd15",
         asset_types=(asset_type,),
@@ -94,37 +124,29 @@ def _suite(name: str, title: str, asset_type: str, blocks: tuple[SuiteBlock, ...
     )
 
 
-_STANDING_BLOCKS = (_STANDING, _STANDING_OUT, _strengths("{trigger} in the forest in the middle, flat poster"), _BLEED)
+_IN = _scenes(*_KNOWN)
+_OUT = _scenes(*_NEW, leave_out=_IN)
+
+_STANDING = (
+    _standing("core", _IN[:12], _IN[12:], _SEEDS),
+    _standing("core-out", _OUT[:12], _OUT[12:30], (21, 22)),
+    _strengths(
+        "{trigger} in the forest in the middle, flat poster", "{trigger} in the snow on the right, night painting"
+    ),
+    _BLEED,
+)
 
 SUITES = (
-    _suite("character-toybox", "Character on the toybox", "character", _STANDING_BLOCKS),
-    _suite("prop-toybox", "Prop on the toybox", "prop", _STANDING_BLOCKS),
+    _suite("character", _STANDING),
+    _suite("prop", _STANDING),
     _suite(
-        "style-toybox",
-        "Style on the toybox",
         "style",
         (
-            SuiteBlock(
-                name="core",
-                prompts=(
-                    "a red robot at the beach on the left, {trigger}",
-                    "a blue cat in the forest in the middle, {trigger}",
-                    "a green mug in a room on the right, {trigger}",
-                    "a yellow house in the forest in the middle, {trigger}",
-                ),
-                seeds=(11, 12),
+            _drawn("core", _KNOWN[0], 0, _SEEDS),
+            _drawn("core-out", _NEW[0][:3], 24, (21, 22)),
+            _strengths(
+                "a red boat at the beach in the middle, {trigger}", "a blue cat in the city on the left, {trigger}"
             ),
-            SuiteBlock(
-                name="core-out",
-                prompts=(
-                    "a purple bird in the snow in the middle, {trigger}",
-                    "an orange car in the city on the right, {trigger}",
-                    "a teal tree in the desert on the left, {trigger}",
-                    "a pink boat in the snow on the right, {trigger}",
-                ),
-                seeds=(21, 22),
-            ),
-            _strengths("a red boat at the beach in the middle, {trigger}"),
             _BLEED,
         ),
     ),
