@@ -21,6 +21,7 @@ from assetforge.services.project_config import (
     ProjectConfig,
     ProjectDefaults,
     QueueConfig,
+    RegressionConfig,
     RetrainConfig,
     WatchConfig,
     config_error,
@@ -29,7 +30,7 @@ from assetforge.services.project_config import (
 __all__ = ["Settings", "UserConfig", "load_settings"]
 
 _PREFIX = "ASSETFORGE_"
-_SECTIONS = {"defaults", "ingest", "gc", "watch", "retrain", "budget", "queue"}
+_SECTIONS = {"defaults", "ingest", "gc", "watch", "retrain", "budget", "queue", "regression"}
 
 
 class UserConfig(BaseModel):
@@ -43,6 +44,7 @@ class UserConfig(BaseModel):
         retrain: When assets are trained again.
         budget: What automatic runs may cost.
         queue: How the queue treats this machine.
+        regression: How versions are judged.
         notify: What the user is told, and how; read by :mod:`assetforge.builtin.notify.settings`, and never from a film.
     """
 
@@ -55,6 +57,7 @@ class UserConfig(BaseModel):
     retrain: RetrainConfig = RetrainConfig()
     budget: BudgetConfig = BudgetConfig()
     queue: QueueConfig = QueueConfig()
+    regression: RegressionConfig = RegressionConfig()
     notify: NotifyConfig = NotifyConfig()
 
 
@@ -69,6 +72,7 @@ class Settings(BaseSettings):
         retrain: When assets are trained again.
         budget: What automatic runs may cost.
         queue: How the queue treats this machine.
+        regression: How versions are judged.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore")
@@ -80,6 +84,7 @@ class Settings(BaseSettings):
     retrain: RetrainConfig = RetrainConfig()
     budget: BudgetConfig = BudgetConfig()
     queue: QueueConfig = QueueConfig()
+    regression: RegressionConfig = RegressionConfig()
 
     @classmethod
     def settings_customise_sources(

@@ -80,10 +80,21 @@ class VersionCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonReady(Event):
-    """A version was compared with a baseline."""
+    """A version was compared with a baseline.
+
+    Attributes:
+        version: Address of the version under test.
+        baseline: Address of the baseline; empty without one.
+        verdict: ``pass``, ``regressed`` or ``inconclusive``; empty without a baseline.
+        headline: The verdict in one sentence, without a full stop.
+        report: The report, when one was written.
+        summary: Figures.
+    """
 
     version: str
     baseline: str
+    verdict: str = ""
+    headline: str = ""
     report: Path | None = None
     summary: dict[str, float] = field(default_factory=dict)
 

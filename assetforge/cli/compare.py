@@ -25,6 +25,8 @@ def compare(
     suite: str = "",
     metric: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     report: Path | None = None,
+    quick: Annotated[bool, Parameter(negative=())] = False,
+    gate: Annotated[bool, Parameter(negative=())] = False,
     base_model: str = "",
     renderer: str = "",
     on: str = "",
@@ -33,14 +35,18 @@ def compare(
     fresh: Annotated[bool, Parameter(negative=())] = False,
     wait: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Compare a version with a baseline and the bare base, and write a contact sheet once everything is rendered and scored.
+    """Compare a version with a baseline and the bare base: renders, scores, a verdict, and a report for people.
+
+    An inconclusive verdict has more prompts rendered by itself when the suite has a reserve of them.
 
     Args:
         new: The version under test, such as mara/v2 or mara@latest.
         base: The baseline; by default the approved version, else the version before.
         suite: Suite; by default the asset's own, or the first that fits.
         metric: Only these metrics; by default all that fit the asset; may be repeated.
-        report: Write the contact sheet to this file instead of into reports/.
+        report: Write the report to this file (.html, .md or .json) instead of into reports/.
+        quick: Only the quick size of the suite.
+        gate: Wait, and answer by the exit code: 0 pass, 1 regressed, 75 inconclusive or nothing to compare with.
         base_model: Base model, for imported versions.
         renderer: Renderer; by default one of the plugin that trained.
         on: Executor to run on.
@@ -56,6 +62,7 @@ def compare(
             base,
             suite=suite,
             metrics=metric,
+            quick=quick,
             base_model=base_model,
             renderer=renderer,
             executor=on,
@@ -63,26 +70,36 @@ def compare(
             priority=priority,
             fresh=fresh,
         )
-        if wait:
+        if wait or gate:
             info = _finish(project, info)
         written = write_report(project, info.id, report) if info.state == "succeeded" else None
         emit("compare", _document(info, written), lambda: _print(info, written))
-        if wait and info.state != "succeeded":
+        if (wait or gate) and info.state != "succeeded":
             raise JobError(
                 f"The comparison of {info.version} ended as {info.state}: {info.summary.get('error') or 'see its jobs'}",
                 hint="`assetforge jobs list` shows its jobs; run the same command again to retry.",
             )
-        if not wait and info.jobs:
+        if not (wait or gate) and info.jobs:
             say("`assetforge work` runs the queue; run the same command again for the report, or use --wait.")
-    return ExitCode.OK
+    return _GATE[info.outcome] if gate else ExitCode.OK
+
+
+_GATE = {
+    "pass": ExitCode.OK,
+    "regressed": ExitCode.NO,
+    "inconclusive": ExitCode.TRY_AGAIN,
+    # Without a baseline there is no verdict.
+    "": ExitCode.TRY_AGAIN,
+}
 
 
 def _finish(project: Project, info: ComparisonInfo) -> ComparisonInfo:
-    """Wait for one job after another; new ones appear when renders are done."""
-    while info.jobs:
-        job = info.jobs[0]
-        wait_with_progress(project, job, f"job {job}  {info.version}")
-        info = get_comparison(project, info.id)
+    """Wait for one job after another; new ones appear when renders are done, and when a verdict is left open."""
+    while info.jobs or info.extended_by is not None:
+        if info.jobs:
+            job = info.jobs[0]
+            wait_with_progress(project, job, f"job {job}  {info.version}")
+        info = get_comparison(project, info.id if info.extended_by is None else info.extended_by)
     return info
 
 
@@ -93,6 +110,7 @@ def _document(info: ComparisonInfo, written: Path | None) -> dict[str, Any]:
         "baseline": info.baseline,
         "suite": info.suite,
         "state": info.state,
+        "verdict": info.outcome,
         "jobs": info.jobs,
         "report": written,
         "summary": {key: value for key, value in info.summary.items() if key not in ("plan", "plan_digest")},
@@ -106,6 +124,7 @@ def _print(info: ComparisonInfo, written: Path | None) -> None:
         return
     summary = info.summary
     plain(summary["sentence"])
+    _print_verdict(summary.get("verdict"))
     figures = summary["verdict_inputs"].get(summary["primary"]) if summary["primary"] else None
     if figures:
         plain("")
@@ -115,6 +134,30 @@ def _print(info: ComparisonInfo, written: Path | None) -> None:
         plain(f"▲ {flag['message']}")
     plain("")
     plain(f"report  {written}")
+
+
+def _print_verdict(verdict: Mapping[str, Any] | None) -> None:
+    if not verdict:
+        return
+    plain("")
+    plain(f"verdict  {verdict['outcome']}")
+    rows = [
+        (one["title"], one["effect"], _between(one["interval"]), one["margin"], one["prompts"], one["outcome"])
+        for one in verdict["metrics"]
+    ]
+    rows += [
+        (one["title"], one["value"], _between(one["interval"]), one["bound"], "", one["outcome"])
+        for one in verdict["guards"]
+    ]
+    table(("what", "change", "interval", "margin or limit", "prompts", "says"), rows)
+    for reason in verdict["reasons"]:
+        plain(f"  {reason['text']}")
+    if verdict["not_measured"]:
+        plain(f"  not measured: {', '.join(verdict['not_measured'])}")
+
+
+def _between(interval: Mapping[str, float] | None) -> str:
+    return f"{interval['low']:.3f} to {interval['high']:.3f}" if interval else ""
 
 
 def _row(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:

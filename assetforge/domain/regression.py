@@ -24,8 +24,10 @@ __all__ = [
     "cell_scores",
     "find_flags",
     "image_key",
+    "is_broken",
     "pixel_means",
     "similarity_figures",
+    "unit_vectors",
 ]
 
 SIDES = ("new", "baseline", "control")
@@ -51,7 +53,7 @@ class CellScores:
         nearest: The same for the nearest reference.
         to_control: Per embedding metric and side: cosine distance to the base control, 0 to 2.
         pixels: Per pair metric and pair (``new|baseline`` ...): value.
-        singles: Per single metric and side: value.
+        singles: Per metric that looks at one picture (and its prompt) and side: value.
         identical: Per pair: the two files are equal byte for byte.
     """
 
@@ -128,7 +130,7 @@ def cell_scores(
         references: Keys of the held-out references.
         hashes: Hash of the file of each picture key.
     """
-    embeddings = {name: _unit_vectors(scores.get(name, {})) for name, kind in kinds.items() if kind == "embedding"}
+    embeddings = {name: unit_vectors(scores.get(name, {})) for name, kind in kinds.items() if kind == "embedding"}
     matrices = {name: [vectors[key] for key in references if key in vectors] for name, vectors in embeddings.items()}
     out: list[CellScores] = []
     for cell in cells:
@@ -153,7 +155,7 @@ def cell_scores(
             given = scores.get(name, {})
             if kind == "pair":
                 row.pixels[name] = _numbers(given, pairs)
-            elif kind == "single":
+            elif kind in ("single", "prompt"):
                 row.singles[name] = _numbers(given, keys)
         row.identical.update(
             {pair: hashes[keys[a]] == hashes[keys[b]] for a, b in PAIRS if (pair := f"{a}|{b}") in pairs}
@@ -162,7 +164,8 @@ def cell_scores(
     return out
 
 
-def _unit_vectors(given: Mapping[str, float | Sequence[float]]) -> dict[str, Vector]:
+def unit_vectors(given: Mapping[str, float | Sequence[float]]) -> dict[str, Vector]:
+    """Embeddings at length 1; those that say "nothing to measure here" are left out."""
     vectors: dict[str, Vector] = {}
     for key, value in given.items():
         vector = np.atleast_1d(np.asarray(value, dtype=np.float64))
@@ -253,7 +256,7 @@ def _by_prompt(rows: Sequence[CellScores], metric: str) -> list[dict[str, Any]]:
 
 def ceiling(scores: Scores, metric: str, references: Sequence[str]) -> dict[str, Any]:
     """How alike the held-out references are among themselves: what a perfect version could reach."""
-    vectors = _unit_vectors(scores.get(metric, {}))
+    vectors = unit_vectors(scores.get(metric, {}))
     known = [vectors[key] for key in references if key in vectors]
     if len(known) < 2:
         return {"references": len(known), "similarity": None}
@@ -336,6 +339,11 @@ def badness(cell: Mapping[str, Any], metric: str, has_baseline: bool) -> float:
     delta = scores["delta"] if has_baseline else scores["delta_to_control"]
     # A picture in which there was nothing to measure comes first: the asset may be missing altogether.
     return 2.0 if delta is None else -float(delta)
+
+
+def is_broken(row: CellScores, side: str) -> bool:
+    """A black picture, as decoders make of a value that is not a number, or one with hardly any contrast."""
+    return _side(row, "black-share", side, 0.0) > _BLACK or 0 <= _side(row, "contrast", side, 50.0) < _FLAT
 
 
 def _new(row: CellScores, metric: str, default: float = 0.0) -> float:

@@ -22,6 +22,7 @@ __all__ = [
     "control_index",
     "expand",
     "plan_digest",
+    "without_trigger",
 ]
 
 BLEED_PREFIX = "bleed"
@@ -185,7 +186,7 @@ class SuiteDefinition(BaseModel):
         )
         if not blocks:
             raise ValueError(f"no block of the suite {self.name} says how much of it is the quick size")
-        return self.model_copy(update={"blocks": blocks})
+        return self.model_copy(update={"name": f"{self.name}-quick", "blocks": blocks})
 
 
 def expand(suite: SuiteDefinition, *, trigger: str, class_word: str, extension: bool = False) -> tuple[Cell, ...]:
@@ -225,6 +226,14 @@ def _fill(template: str, trigger: str, class_word: str) -> str:
     values = {"trigger": trigger, "class": class_word}
     filled = _PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group(0)), template)
     return filled if trigger and class_word else " ".join(filled.split())
+
+
+def without_trigger(prompt: str, trigger: str) -> str:
+    """What a prompt says to somebody who does not know the trigger word, such as "in the snow" for "mrvale in the snow"."""
+    if not trigger:
+        return prompt
+    parts = [" ".join(part.replace(trigger, " ").split()) for part in prompt.split(",")]
+    return ", ".join(part for part in parts if part)
 
 
 def control_cells(cells: Sequence[Cell]) -> tuple[Cell, ...]:

@@ -283,6 +283,7 @@ def judge(
     secondary: Sequence[MetricEvidence] = (),
     guards: Sequence[GuardEvidence] = (),
     rules: VerdictRules | None = None,
+    unready: Sequence[str] = (),
 ) -> Verdict:
     """The verdict over a new version.
 
@@ -293,6 +294,7 @@ def judge(
         secondary: Metrics that may take a pass away.
         guards: Guard rails.
         rules: Levels and limits.
+        unready: Titles of metrics that could not run; they are named among what was not measured.
 
     Raises:
         ValueError: New and baseline scores of a metric are not of the same cells.
@@ -315,7 +317,7 @@ def judge(
         metrics=metrics,
         guards=rails,
         reasons=(*notes, *losses, *(reason for one in metrics for reason in one.reasons)),
-        not_measured=(*unmeasured, *(one.title for one in rails if one.outcome == "not measured")),
+        not_measured=(*unmeasured, *(one.title for one in rails if one.outcome == "not measured"), *unready),
         more_prompts=first.more_prompts if outcome == "inconclusive" else None,
     )
 

@@ -5,8 +5,10 @@ queued in the same transaction (:mod:`assetforge.services.score_queue`). So whoe
 """
 
 import gzip
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,24 +17,15 @@ from sqlmodel import Session, col, select
 
 from assetforge.api.events import ComparisonReady
 from assetforge.api.job import Cell, EngineRef, JobSpec, Resources, Result, ScoreImage, ScorePayload
+from assetforge.config import load_settings
 from assetforge.db.models import Alias, Asset, BaseModelRecord, Version
-from assetforge.db.models_jobs import Comparison, Engine, Evaluation, Job, Suite
+from assetforge.db.models_jobs import Comparison, Evaluation, Job
 from assetforge.domain.bundle import BundlePlan, InputFile
 from assetforge.domain.canonical import canonical_json, digest
 from assetforge.domain.names import version_address
-from assetforge.domain.regression import (
-    PAIRS,
-    CellScores,
-    ceiling,
-    cell_scores,
-    find_flags,
-    image_key,
-    pixel_means,
-    similarity_figures,
-)
-from assetforge.domain.regression_text import sentence
+from assetforge.domain.regression import PAIRS, image_key
 from assetforge.domain.states import OPEN_JOB_STATES
-from assetforge.domain.suite import control_index
+from assetforge.domain.suite import control_index, without_trigger
 from assetforge.errors import JobError, UsageError
 from assetforge.services import activity
 from assetforge.services.comparison_plan import (
@@ -41,17 +34,30 @@ from assetforge.services.comparison_plan import (
     held_out_references,
     metric_plan,
     metrics_for_base,
-    primary_metric,
+    other_references,
+    ready_metrics,
+    training_pictures,
 )
 from assetforge.services.comparison_records import (
     ComparisonInfo,
     comparison_info,
     comparison_row,
     get_comparison,
+    last_round,
     list_comparisons,
     read_scores,
     render_hashes,
 )
+from assetforge.services.comparison_summary import (
+    Gathered,
+    gather,
+    other_key,
+    reference_key,
+    score_rows,
+    summarise,
+    training_key,
+)
+from assetforge.services.extension import can_be_extended, extend
 from assetforge.services.pictures import framed_png
 from assetforge.services.projects import Project
 from assetforge.services.releases import APPROVED
@@ -72,7 +78,6 @@ __all__ = [
 ]
 
 SCORES_SCHEMA = "assetforge/scores/1"
-SUMMARY_SCHEMA = "assetforge/comparison-summary/1"
 
 
 def request_comparison(
@@ -82,6 +87,7 @@ def request_comparison(
     *,
     suite: str = "",
     metrics: Sequence[str] = (),
+    quick: bool = False,
     base_model: str = "",
     renderer: str = "",
     executor: str = "",
@@ -91,12 +97,15 @@ def request_comparison(
 ) -> ComparisonInfo:
     """Have a version compared; what was rendered or scored already is not done again.
 
+    A verdict that comes out inconclusive has the suite's reserve of prompts rendered by itself, see :mod:`assetforge.services.extension`.
+
     Args:
         project: The film.
         new: The version under test.
         base: The baseline; by default the approved version, else the version before, else none but the bare base.
         suite: Name of the suite; by default the asset's.
         metrics: Only these metrics; by default those in the asset's setting ``metrics``, else all that fit its type.
+        quick: Only the quick size of the suite.
         base_model: Base model for imported versions.
         renderer: Name of the renderer.
         executor: Where; by default the film's.
@@ -118,6 +127,7 @@ def request_comparison(
         project,
         addresses,
         suite=suite,
+        quick=quick,
         base=base_model,
         renderer=renderer,
         executor=where,
@@ -128,13 +138,28 @@ def request_comparison(
     with project.read() as session:
         evaluation = session.get_one(Evaluation, renders.evaluations[0].id)
         chosen = metrics_for_base(chosen, session.get_one(BaseModelRecord, evaluation.base_model_id).name)
-    plan = {"metrics": chosen, "references": _references_json(references), "executor": where, "device": device}
+        ready, unready = ready_metrics(chosen)
+        settings = load_settings(project.config).regression
+        plan = {
+            "metrics": ready,
+            "unready": unready,
+            "references": _references_json(references),
+            "training": [list(item) for item in training_pictures(session, version)],
+            "others": [list(item) for item in other_references(session, asset, ready)],
+            "looks": 2 if baseline is not None and can_be_extended(session, evaluation, settings) else 1,
+            "executor": where,
+            "device": device,
+        }
     with project.write() as session:
         row = _comparison_row(session, asset, version, baseline, renders, plan)
         session.flush()
         continue_comparisons(session, [row.evaluation_id])
         session.flush()
-        return comparison_info(session, row)
+        asked = row_id(row.id)
+    # What was compared before may wait for a second look that came to nothing.
+    extend(project, asked)
+    with project.read() as session:
+        return comparison_info(session, last_round(session, comparison_row(session, asked)))
 
 
 def _sides(session: Session, new: str, base: str) -> tuple[Asset, Version, Version | None]:
@@ -188,7 +213,7 @@ def _comparison_row(
         Comparison.baseline_evaluation_id == before,
         Comparison.control_evaluation_id == control.id,
     )
-    for row in session.exec(same.order_by(col(Comparison.id).desc())).all():
+    for row in session.exec(same.where(col(Comparison.extends_id).is_(None)).order_by(col(Comparison.id).desc())).all():
         if row.summary.get("plan_digest") == key:
             job = session.get(Job, row.job_id) if row.job_id is not None else None
             stuck = row.state == "queued" and job is not None and job.state not in (*OPEN_JOB_STATES, "succeeded")
@@ -210,7 +235,7 @@ def _comparison_row(
 
 
 def plan_job(project: Project, job_id: int) -> BundlePlan:
-    """The bundle of a score job: pictures by hash, held-out references framed like the renders, and which metrics to run.
+    """The bundle of a score job: pictures by hash, references framed like the renders, and which metrics to run.
 
     Raises:
         JobError: The job or its comparison is gone.
@@ -218,24 +243,27 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
     """
     with project.read() as session:
         job, row = _job_and_comparison(session, job_id)
-        hashes = render_hashes(session, row)
+        hashes = render_hashes(session, row, own=True)
         evaluation = session.get_one(Evaluation, row.evaluation_id)
-    settings = evaluation.plan["settings"]
+        asset = session.get_one(Asset, row.asset_id)
     plan = row.summary["plan"]
-    controls = control_index([Cell.model_validate(cell) for cell in evaluation.plan["cells"]])
-    images = [ScoreImage(key=key, file=f"inputs/renders/{sha256}.png") for key, sha256 in hashes.items()]
-    inputs = {image.file: InputFile(path=image.file, sha256=hashes[image.key]) for image in images}
-    for sha256, crop in plan["references"]["items"]:
-        file = f"inputs/references/{sha256}.png"
-        images.append(ScoreImage(key=_reference_key(sha256), file=file))
-        inputs[file] = InputFile(
-            path=file, data=framed_png(project.blobs.path(sha256), crop, settings["width"], settings["height"])
-        )
+    cells = [Cell.model_validate(cell) for cell in evaluation.plan["cells"]]
+    prompts = {cell.index: without_trigger(cell.prompt, asset.trigger) for cell in cells}
+    renders = [
+        _Input(key, f"inputs/renders/{sha256}.png", sha256, prompt=prompts.get(int(key.rpartition("/")[2]), ""))
+        for key, sha256 in hashes.items()
+    ]
+    inputs = {one.file: InputFile(path=one.file, sha256=one.sha256) for one in renders}
+    framed = _framed(project, plan, evaluation.plan["settings"])
+    inputs |= {one.file: InputFile(path=one.file, data=one.data) for one in framed}
     payload = ScorePayload(
         metrics=tuple(EngineRef.model_validate(metric["engine"]) for metric in plan["metrics"]),
         params_list=tuple(metric["params"] for metric in plan["metrics"]),
-        images=tuple(images),
-        pairs=tuple(dict.fromkeys(_pairs(controls, hashes))),
+        images=tuple(
+            ScoreImage(key=one.key, file=one.file, sha256=one.sha256, prompt=one.prompt) for one in (*renders, *framed)
+        ),
+        pairs=tuple(dict.fromkeys(_pairs(control_index(cells), hashes))),
+        sides=tuple(_looks_at(metric) for metric in plan["metrics"]),
     )
     spec = JobSpec(
         project=project.id,
@@ -245,6 +273,46 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         payload=payload.model_dump(mode="json"),
     )
     return BundlePlan(spec=spec, inputs=tuple(inputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A picture of a score job."""
+
+    key: str
+    file: str
+    sha256: str
+    data: bytes = b""
+    prompt: str = ""
+
+
+def _framed(project: Project, plan: Mapping[str, Any], settings: Mapping[str, Any]) -> list[_Input]:
+    """References at the size of the renders, each under the key of what it is there for."""
+    wanted = {
+        key(sha256): (sha256, crop)
+        for key, items in (
+            (reference_key, plan["references"]["items"]),
+            (training_key, plan.get("training", ())),
+            (other_key, plan.get("others", ())),
+        )
+        for sha256, crop in items
+    }
+    found = []
+    for key, (sha256, crop) in wanted.items():
+        data = framed_png(project.blobs.path(sha256), crop, settings["width"], settings["height"])
+        found.append(
+            _Input(key, f"inputs/references/{key.replace('/', '-')}.png", hashlib.sha256(data).hexdigest(), data)
+        )
+    return found
+
+
+def _looks_at(metric: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which pictures a metric has something to say about."""
+    if metric["kind"] != "embedding":
+        return ("new", "baseline", "control")
+    if metric.get("copy_limit") is not None:
+        return ("new", "baseline", "train")
+    return ("new", "baseline", "control", "ref", "other")
 
 
 def _pairs(controls: Mapping[int, int], hashes: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -257,12 +325,8 @@ def _pairs(controls: Mapping[int, int], hashes: Mapping[str, str]) -> list[tuple
     return pairs
 
 
-def _reference_key(sha256: str) -> str:
-    return f"ref/{sha256}"
-
-
 def register_result(project: Project, job_id: int, result: Result, workdir: Path) -> None:
-    """Turn scores into the figures of a comparison. May be called again for the same result; the second time changes nothing.
+    """Turn scores into figures and a verdict. May be called again for the same result; the second time changes nothing.
 
     Raises:
         JobError: A metric's scores are missing, or an output is not what the result says.
@@ -270,37 +334,35 @@ def register_result(project: Project, job_id: int, result: Result, workdir: Path
     verify_outputs(result, workdir)
     with project.read() as session:
         _job, row = _job_and_comparison(session, job_id)
-        if row.state == "succeeded":
-            return
-        info = comparison_info(session, row)
-        evaluation = session.get_one(Evaluation, row.evaluation_id)
-        hashes = render_hashes(session, row)
-        engines = _engines(session, row)
-        same_base = _same_base(session, row)
-        suite = session.get_one(Suite, evaluation.suite_id)
-    plan = row.summary["plan"]
-    kinds = {metric["engine"]["name"]: metric["kind"] for metric in plan["metrics"]}
-    missing = [name for name in kinds if name not in result.scores]
+        given = gather(session, row)
+    summary = None if given.info.state == "succeeded" else _keep_figures(project, row, given, result)
+    # Also when it was registered before: whoever did may have been killed in between.
+    extended = extend(project, given.info.id)
+    if summary is not None and not extended:
+        activity.publish(project, _event(project, given.info, summary))
+
+
+def _keep_figures(project: Project, row: Comparison, given: Gathered, result: Result) -> dict[str, Any]:
+    plan = given.plan
+    missing = [metric["engine"]["name"] for metric in plan["metrics"] if metric["engine"]["name"] not in result.scores]
     if missing:
         raise JobError(
-            f"Job {job_id} says it is done and has no scores of {', '.join(missing)}.",
+            f"Job {result.job} says it is done and has no scores of {', '.join(missing)}.",
             hint="The metric is at fault; see `assetforge jobs logs`.",
         )
-    cells = [Cell.model_validate(cell) for cell in evaluation.plan["cells"]]
-    sides = ["new", *(["baseline"] if row.baseline_evaluation_id is not None else []), "control"]
-    references = [_reference_key(sha256) for sha256, _crop in plan["references"]["items"]]
-    rows = cell_scores(
-        cells, control_index(cells), sides, result.scores, kinds=kinds, references=references, hashes=hashes
-    )
-    summary = _summary(info, suite, rows, result, plan, engines, same_base, references)
+    before = read_scores(project, row.extends_id)["raw"] if row.extends_id is not None else {}
+    raw = {name: {**before.get(name, {}), **_finite(values)} for name, values in result.scores.items()}
+    rows = score_rows(given, raw)
+    summary = summarise(given, rows, raw)
     document = {
         "schema": SCORES_SCHEMA,
         "metrics": plan["metrics"],
         "references": plan["references"],
         "cells": [cell.as_json() for cell in rows],
-        "raw": {name: _finite(values) for name, values in result.scores.items()},
+        "raw": raw,
     }
     scores = project.blobs.put_bytes(gzip.compress(canonical_json(document), mtime=0))
+    info = given.info
     with project.write() as session:
         row = comparison_row(session, info.id)
         row.state, row.scores = "succeeded", scores
@@ -309,7 +371,7 @@ def register_result(project: Project, job_id: int, result: Result, workdir: Path
         activity.record(
             session, "supervisor", "compared", info.version, baseline=info.baseline, sentence=summary["sentence"]
         )
-    activity.publish(project, _event(project, info, summary))
+    return summary
 
 
 def _finite(values: Mapping[str, float | list[float]]) -> dict[str, Any]:
@@ -321,123 +383,6 @@ def _finite(values: Mapping[str, float | list[float]]) -> dict[str, Any]:
         return value if math.isfinite(value) else None
 
     return {key: clean(value) for key, value in values.items()}
-
-
-def _same_base(session: Session, row: Comparison) -> bool:
-    """Whether both versions were rendered on one base model."""
-    if row.baseline_evaluation_id is None:
-        return True
-    new, baseline = (session.get_one(Evaluation, one) for one in (row.evaluation_id, row.baseline_evaluation_id))
-    return new.base_model_id == baseline.base_model_id
-
-
-def _engines(session: Session, row: Comparison) -> dict[str, str]:
-    """Digest of the engine per side."""
-    sides = {"new": row.evaluation_id, "baseline": row.baseline_evaluation_id, "control": row.control_evaluation_id}
-    found: dict[str, str] = {}
-    for side, evaluation_id in sides.items():
-        evaluation = session.get(Evaluation, evaluation_id) if evaluation_id is not None else None
-        if evaluation is not None and evaluation.engine_id is not None:
-            found[side] = session.get_one(Engine, evaluation.engine_id).digest
-    return found
-
-
-def _summary(
-    info: ComparisonInfo,
-    suite: Suite,
-    rows: Sequence[CellScores],
-    result: Result,
-    plan: Mapping[str, Any],
-    engines: Mapping[str, str],
-    same_base: bool,
-    references: Sequence[str],
-) -> dict[str, Any]:
-    primary = primary_metric(plan["metrics"])
-    embeddings = [metric["engine"]["name"] for metric in plan["metrics"] if metric["kind"] == "embedding"]
-    figures = {
-        name: {**similarity_figures(rows, name), "ceiling": ceiling(result.scores, name, references)}
-        for name in embeddings
-    }
-    summary: dict[str, Any] = {
-        "schema": SUMMARY_SCHEMA,
-        "new": info.version,
-        "baseline": info.baseline,
-        "suite": {"name": suite.name, "digest": suite.digest},
-        "primary": primary,
-        "metrics": [
-            {"name": metric["engine"]["name"], **{key: metric[key] for key in ("title", "kind", "direction", "gates")}}
-            for metric in plan["metrics"]
-        ],
-        "engines": {"equal": len(set(engines.values())) <= 1, **engines},
-        "same_base": same_base,
-        "references": {
-            "dataset": plan["references"]["dataset"],
-            "used": len(references),
-            "leaked": plan["references"]["leaked"],
-        },
-        "counts": {
-            "cells": len(rows),
-            "prompts": len({(row.cell.block, row.cell.prompt) for row in rows}),
-            "strength_zero": sum(row.cell.strength == 0 for row in rows),
-            "strength_zero_identical": sum(row.cell.strength == 0 and row.identical["new|control"] for row in rows),
-            "identical_to_baseline": sum(row.identical.get("new|baseline", False) for row in rows),
-        },
-        "verdict_inputs": figures,
-        "pixels": pixel_means(rows),
-    }
-    summary["flags"] = [*_conditions(summary, plan), *find_flags(rows)]
-    summary["sentence"] = sentence(summary)
-    return summary
-
-
-def _conditions(summary: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What limits the figures as a whole."""
-    found = []
-    if not summary["engines"]["equal"]:
-        found.append(
-            (
-                "engines",
-                "The pictures were rendered by different engines; differences may come from there. Compare again with --fresh to render all of them in one place.",
-            )
-        )
-    if not summary["same_base"]:
-        found.append(
-            (
-                "bases",
-                "The two versions belong on different base models; the change between them is not the LoRA's alone.",
-            )
-        )
-    if not summary["primary"]:
-        found.append(
-            (
-                "identity-not-measured",
-                "No installed metric can tell whether the asset looks like itself; pixel metrics only show that something changed.",
-            )
-        )
-    elif not summary["references"]["used"]:
-        found.append(
-            (
-                "no-held-out",
-                "No reference is held out of training, so similarity has nothing to be measured against. Freeze a dataset with a held-out split.",
-            )
-        )
-    if summary["references"]["leaked"]:
-        found.append(
-            (
-                "leaked",
-                f"{summary['references']['leaked']} held-out references were left out: the baseline was trained on them.",
-            )
-        )
-    if summary["references"]["used"] and not plan["references"]["certain"]:
-        found.append(
-            (
-                "training-unknown",
-                "The version was imported: nobody knows whether its training saw the references it is judged by.",
-            )
-        )
-    if summary["baseline"] and summary["counts"]["identical_to_baseline"] == summary["counts"]["cells"]:
-        found.append(("identical", "Every picture equals the baseline's, byte for byte."))
-    return [{"code": code, "cells": [], "message": message} for code, message in found]
 
 
 def _event(project: Project, info: ComparisonInfo, summary: Mapping[str, Any]) -> ComparisonReady:
@@ -453,6 +398,8 @@ def _event(project: Project, info: ComparisonInfo, summary: Mapping[str, Any]) -
         actor="supervisor",
         version=info.version,
         baseline=info.baseline,
+        verdict=(summary["verdict"] or {}).get("outcome", ""),
+        headline=(summary["verdict"] or {}).get("headline", ""),
         summary={key: value for key, value in values.items() if value is not None},
     )
 

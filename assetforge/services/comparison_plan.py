@@ -1,19 +1,33 @@
 """What a comparison measures: which metrics fit the asset, and which references no training saw. Nothing here writes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256 as hash_of
 from typing import Any
 
 from sqlmodel import Session, col, select
 
 from assetforge.api.job import EngineRef
 from assetforge.api.specs import MetricSpec
-from assetforge.db.models import Asset, DatasetItemRow, DatasetVersion, Run, Version
+from assetforge.db.models import Asset, DatasetItemRow, DatasetVersion, Reference, Run, Version
 from assetforge.domain.names import dataset_address
-from assetforge.errors import UsageError
-from assetforge.extension.registry import Registered, get_registry
+from assetforge.errors import AssetForgeError, UsageError
+from assetforge.extension.registry import Registered, get_registry, load
 
-__all__ = ["HeldOut", "chosen_metrics", "held_out_references", "metric_plan", "metrics_for_base", "primary_metric"]
+__all__ = [
+    "HeldOut",
+    "chosen_metrics",
+    "held_out_references",
+    "metric_plan",
+    "metrics_for_base",
+    "other_references",
+    "primary_metric",
+    "ready_metrics",
+    "training_pictures",
+]
+
+_MOST_OTHERS = 24
+_MOST_TRAINING = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +102,10 @@ def _as_json(entry: Registered[MetricSpec]) -> dict[str, Any]:
         "kind": spec.kind,
         "direction": spec.direction,
         "gates": spec.gates,
+        "margin": spec.margin,
+        "copy_limit": spec.copy_limit,
         "bases": list(spec.bases),
+        "asset_types": list(spec.asset_types),
         "made_for_type": bool(spec.asset_types),
     }
 
@@ -98,9 +115,34 @@ def metrics_for_base(metrics: Sequence[dict[str, Any]], base: str) -> list[dict[
     return [metric for metric in metrics if not metric["bases"] or base in metric["bases"]]
 
 
+def ready_metrics(metrics: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The metrics that can run here, and of the others name, title and what they need."""
+    ready, unready = [], []
+    for metric in metrics:
+        needs = _needs(metric["engine"]["name"])
+        if needs:
+            unready.append({"name": metric["engine"]["name"], "title": metric["title"], "needs": needs})
+        else:
+            ready.append(metric)
+    return ready, unready
+
+
+def _needs(name: str) -> str:
+    spec = get_registry().metric(name).spec
+    if not spec.ready:
+        return ""
+    try:
+        return str(load(spec.ready)())
+    except AssetForgeError as error:
+        return str(error)
+    # A plugin's own code may raise anything; a metric that cannot say whether it is ready is not.
+    except Exception as error:  # noqa: BLE001
+        return f"Whether it can run here could not be found out: {error}."
+
+
 def primary_metric(metrics: Sequence[dict[str, Any]]) -> str:
     """The embedding metric that speaks for identity: one that may gate before one that may not, one made for the asset's type before a general one."""
-    embeddings = [metric for metric in metrics if metric["kind"] == "embedding"]
+    embeddings = [metric for metric in metrics if metric["kind"] == "embedding" and metric.get("copy_limit") is None]
     best = min(embeddings, key=lambda metric: (not metric["gates"], not metric["made_for_type"]), default=None)
     return str(best["engine"]["name"]) if best else ""
 
@@ -148,3 +190,41 @@ def _trained_on(session: Session, version: Version | None) -> set[str]:
             )
         ).all()
     )
+
+
+def training_pictures(session: Session, version: Version) -> list[tuple[str, str]]:
+    """Hash and crop of the pictures a version was trained on, at most 400 of them; none for imported versions."""
+    run = session.get(Run, version.run_id) if version.run_id is not None else None
+    if run is None:
+        return []
+    rows = session.exec(
+        select(DatasetItemRow.sha256, DatasetItemRow.crop).where(
+            DatasetItemRow.dataset_id == run.dataset_id, DatasetItemRow.split == "train"
+        )
+    ).all()
+    return _fair(rows, _MOST_TRAINING)
+
+
+def other_references(session: Session, asset: Asset, metrics: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Hash and crop of references of other assets, at most 24: of the same type, else of types that the primary metric can look at as well."""
+    primary = primary_metric(metrics)
+    types: list[str] = next((metric["asset_types"] for metric in metrics if metric["engine"]["name"] == primary), [])
+    active = (
+        select(Reference.sha256, Reference.crop)
+        .join(Asset, col(Asset.id) == Reference.asset_id)
+        .where(Reference.asset_id != asset.id, Reference.state == "active", col(Asset.archived_at).is_(None))
+        .distinct()
+    )
+    own = set(session.exec(select(Reference.sha256).where(Reference.asset_id == asset.id)).all())
+    for wanted in ([asset.type], types):
+        rows = session.exec(active.where(col(Asset.type).in_(wanted))).all()
+        found = [row for row in rows if row[0] not in own]
+        if found:
+            return _fair(found, _MOST_OTHERS)
+    return []
+
+
+def _fair(rows: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """So many of the rows, chosen by hash: the same ones every time, and none of them for a reason."""
+    chosen = sorted(set(rows), key=lambda row: hash_of(f"other:{row[0]}".encode()).digest())[:most]
+    return sorted(chosen)

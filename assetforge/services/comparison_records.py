@@ -23,9 +23,11 @@ __all__ = [
     "comparison_info",
     "comparison_row",
     "get_comparison",
+    "last_round",
     "list_comparisons",
     "read_scores",
     "render_hashes",
+    "rounds_of",
 ]
 
 
@@ -44,6 +46,8 @@ class ComparisonInfo:
         summary: The figures, once it succeeded; ``error`` in it says why it failed.
         scores: Hash of the file with all scores; empty until it succeeded.
         report: Path of the newest report, relative to the film; empty when none was written.
+        extends: The inconclusive comparison that this one adds prompts to; ``None`` for one that stands by itself.
+        extended_by: The comparison that adds prompts to this one; ``None`` when this is the last word.
         created_at: When it was asked for.
     """
 
@@ -57,7 +61,14 @@ class ComparisonInfo:
     summary: Mapping[str, Any] = field(default_factory=dict)
     scores: str = ""
     report: str = ""
+    extends: int | None = None
+    extended_by: int | None = None
     created_at: datetime
+
+    @property
+    def outcome(self) -> str:
+        """``pass``, ``regressed`` or ``inconclusive``; empty without a verdict."""
+        return str((self.summary.get("verdict") or {}).get("outcome", ""))
 
 
 def get_comparison(project: Project, comparison_id: int) -> ComparisonInfo:
@@ -139,6 +150,8 @@ def comparison_info(session: Session, row: Comparison) -> ComparisonInfo:
         summary=row.summary,
         scores=row.scores,
         report=row.report,
+        extends=row.extends_id,
+        extended_by=session.exec(select(Comparison.id).where(Comparison.extends_id == row.id)).first(),
         created_at=row.created_at,
     )
 
@@ -155,14 +168,36 @@ def comparison_row(session: Session, comparison_id: int) -> Comparison:
     return row
 
 
-def render_hashes(session: Session, row: Comparison) -> dict[str, str]:
-    """Hash of every render, by the key it has in the score job."""
-    sides = {"new": row.evaluation_id, "baseline": row.baseline_evaluation_id, "control": row.control_evaluation_id}
+def rounds_of(session: Session, row: Comparison) -> list[Comparison]:
+    """The comparison that a chain of extensions began with, and each that extends the one before, up to the given one."""
+    rounds = [row]
+    while (before := rounds[0].extends_id) is not None:
+        rounds.insert(0, session.get_one(Comparison, before))
+    return rounds
+
+
+def last_round(session: Session, row: Comparison) -> Comparison:
+    """The comparison that has the last word: the given one, or what extends it."""
+    while (after := session.exec(select(Comparison).where(Comparison.extends_id == row.id)).first()) is not None:
+        row = after
+    return row
+
+
+def render_hashes(session: Session, row: Comparison, *, own: bool = False) -> dict[str, str]:
+    """Hash of every render of a comparison and of those it extends, by the key it has in the score job.
+
+    Args:
+        session: Any session.
+        row: The comparison.
+        own: Only the renders that it added itself.
+    """
     hashes: dict[str, str] = {}
-    for side, evaluation in sides.items():
-        if evaluation is not None:
-            renders = session.exec(
-                select(Render).where(Render.evaluation_id == evaluation).order_by(col(Render.cell_index))
-            ).all()
-            hashes |= {image_key(side, render.cell_index): render.sha256 for render in renders}
+    for one in [row] if own else rounds_of(session, row):
+        sides = {"new": one.evaluation_id, "baseline": one.baseline_evaluation_id, "control": one.control_evaluation_id}
+        for side, evaluation in sides.items():
+            if evaluation is not None:
+                renders = session.exec(
+                    select(Render).where(Render.evaluation_id == evaluation).order_by(col(Render.cell_index))
+                ).all()
+                hashes |= {image_key(side, render.cell_index): render.sha256 for render in renders}
     return hashes

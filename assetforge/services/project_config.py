@@ -21,6 +21,7 @@ __all__ = [
     "ProjectConfig",
     "ProjectDefaults",
     "QueueConfig",
+    "RegressionConfig",
     "RetrainConfig",
     "WatchConfig",
     "WatchRootConfig",
@@ -87,6 +88,11 @@ title = ""
 [queue]
 # min_free_gb = 2.0
 # stuck_minutes = 60
+
+# How versions are judged: whether an inconclusive verdict has more prompts rendered by itself, and up to how many pictures of a version.
+[regression]
+# extend = true
+# max_renders = 400
 
 [plugins]
 # Plugins that this film cannot do without; `assetforge doctor` names the ones that are missing.
@@ -262,6 +268,18 @@ class QueueConfig(_Section):
     stuck_minutes: float = Field(default=60.0, ge=0.0)
 
 
+class RegressionConfig(_Section):
+    """How versions are judged.
+
+    Attributes:
+        extend: Render the suite's reserve of prompts when a verdict is inconclusive.
+        max_renders: Pictures of one version beyond which the reserve stays unused, however open the verdict is.
+    """
+
+    extend: bool = True
+    max_renders: int = Field(default=400, ge=1)
+
+
 class PluginsConfig(_Section):
     """Plugins of the film.
 
@@ -285,6 +303,7 @@ class ProjectConfig(_Section):
         retrain: When assets are trained again.
         budget: What automatic runs may cost.
         queue: How the queue treats this machine.
+        regression: How versions are judged.
         plugins: Required plugins.
     """
 
@@ -297,6 +316,7 @@ class ProjectConfig(_Section):
     retrain: RetrainConfig = RetrainConfig()
     budget: BudgetConfig = BudgetConfig()
     queue: QueueConfig = QueueConfig()
+    regression: RegressionConfig = RegressionConfig()
     plugins: PluginsConfig = PluginsConfig()
 
     @field_validator("name")

@@ -65,7 +65,7 @@ class PlannedPass:
 
 
 def plan_passes(
-    project: Project, addresses: Sequence[str], *, suite: str, with_control: bool, choices: RenderChoices
+    project: Project, addresses: Sequence[str], *, suite: str, quick: bool, with_control: bool, choices: RenderChoices
 ) -> tuple[AssetInfo, SuiteInfo, list[PlannedPass]]:
     """The passes of versions of one asset through one suite, each version followed by its base control when one is wanted.
 
@@ -83,7 +83,7 @@ def plan_passes(
             raise UsageError(
                 f"{address} is not a version of {asset.name}.", hint="Take versions of one asset at a time."
             )
-        chosen = chosen or choose_suite(project, asset, version.family, suite)
+        chosen = chosen or choose_suite(project, asset, version.family, suite, quick=quick)
         model = _base_of(project, version, run, choices.base)
         entry = _renderer_for(model.family, choices.renderer, run.plugin if run else "")
         values = validate_params(entry.spec.params, choices.params, what=f"renderer {entry.spec.name}").model_dump(

@@ -50,6 +50,7 @@ __all__ = [
     "RenderRequest",
     "close_job",
     "plan_job",
+    "queue_passes",
     "register_result",
     "request_render",
     "request_renders",
@@ -105,6 +106,7 @@ def request_render(
     address: str,
     *,
     suite: str = "",
+    quick: bool = False,
     with_control: bool = True,
     base: str = "",
     renderer: str = "",
@@ -119,6 +121,7 @@ def request_render(
         project,
         [address],
         suite=suite,
+        quick=quick,
         with_control=with_control,
         base=base,
         renderer=renderer,
@@ -135,6 +138,7 @@ def request_renders(
     addresses: Sequence[str],
     *,
     suite: str = "",
+    quick: bool = False,
     with_control: bool = True,
     base: str = "",
     renderer: str = "",
@@ -150,6 +154,7 @@ def request_renders(
         project: The film.
         addresses: Versions of one asset.
         suite: Name of the suite; by default the asset's.
+        quick: Only its quick size.
         with_control: Also render the bare base, at the same prompts and seeds.
         base: Base model for imported versions; trained ones are rendered on the model they were trained on.
         renderer: Name of the renderer; by default one of the plugin that trained, else the first that knows the family.
@@ -168,13 +173,17 @@ def request_renders(
     where = executor or project.config.defaults.executor
     get_registry().executor(where)
     choices = RenderChoices(base=base, renderer=renderer, params=params or {}, executor=where, device=device)
-    asset, chosen, passes = plan_passes(project, addresses, suite=suite, with_control=with_control, choices=choices)
+    asset, chosen, passes = plan_passes(
+        project, addresses, suite=suite, quick=quick, with_control=with_control, choices=choices
+    )
     unique = list({one.digest: one for one in passes}.values())
     with project.write() as session:
-        return _queue(session, asset, chosen, unique, executor=where, device=device, priority=priority, fresh=fresh)
+        return queue_passes(
+            session, asset, chosen, unique, executor=where, device=device, priority=priority, fresh=fresh
+        )
 
 
-def _queue(
+def queue_passes(
     session: Session,
     asset: AssetInfo,
     suite: SuiteInfo,
@@ -182,9 +191,21 @@ def _queue(
     *,
     executor: str,
     device: str,
-    priority: int,
-    fresh: bool,
+    priority: int = 0,
+    fresh: bool = False,
 ) -> RenderRequest:
+    """Queue passes that are planned, unless they were rendered or are queued already; see :func:`request_renders`.
+
+    Args:
+        session: A write session.
+        asset: The asset that all passes are about.
+        suite: The suite they belong to.
+        passes: The passes, no two of one digest.
+        executor: Where.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        priority: Higher goes first.
+        fresh: Render anew even what was rendered.
+    """
     suite_id = store_suite(session, suite)
     rows: list[tuple[PlannedPass, Evaluation]] = [
         (one, _row_of(session, one, asset, suite_id, fresh)) for one in passes

@@ -28,6 +28,7 @@ __all__ = [
     "get_suite",
     "list_suites",
     "store_suite",
+    "stored_suite",
     "suite_cells",
 ]
 
@@ -105,26 +106,40 @@ def default_suite(project: Project, asset: AssetInfo, family: str = "") -> Suite
     )
 
 
-def choose_suite(project: Project, asset: AssetInfo, family: str, name: str = "") -> SuiteInfo:
-    """The named suite, or the asset's default.
+def choose_suite(project: Project, asset: AssetInfo, family: str, name: str = "", *, quick: bool = False) -> SuiteInfo:
+    """The named suite, or the asset's default; whole, or in its quick size.
 
     Raises:
         NotFoundError: There is no such suite, or none fits.
-        UsageError: It is for another model family.
+        UsageError: It is for another model family, or has no quick size.
     """
-    if not name:
-        return default_suite(project, asset, family)
-    chosen = get_suite(project, name)
+    chosen = get_suite(project, name) if name else default_suite(project, asset, family)
     _check_family(chosen, family, asset.name)
-    return chosen
+    if not quick:
+        return chosen
+    try:
+        return _info(chosen.definition.quick(), f"quick size, {chosen.source}")
+    except ValueError as error:
+        raise UsageError(
+            f"The suite {chosen.name} has no quick size.",
+            hint="Render all of it, or say `quick = 6` in its core blocks.",
+        ) from error
 
 
-def suite_cells(suite: SuiteDefinition, asset: AssetInfo) -> tuple[Cell, ...]:
-    """The cells of a suite for one asset; when the asset names no class word, its type's stands in."""
+def stored_suite(session: Session, suite_id: int) -> SuiteInfo:
+    """A suite as it was when something was rendered by it."""
+    words = dict(session.get_one(Suite, suite_id).definition)
+    source = words.pop("source", "")
+    return _info(SuiteDefinition.model_validate(words), source)
+
+
+def suite_cells(suite: SuiteDefinition, asset: AssetInfo, *, extension: bool = False) -> tuple[Cell, ...]:
+    """The cells of a suite for one asset, or those of its reserve; when the asset names no class word, its type's stands in."""
     return expand(
         suite,
         trigger=asset.trigger,
         class_word=asset.class_word or get_registry().asset_type(asset.type).spec.class_word,
+        extension=extension,
     )
 
 

@@ -95,7 +95,7 @@ def _said(event: events.Event) -> str:
         case events.VersionCreated():
             return f"{event.version} is there, a new candidate."
         case events.ComparisonReady():
-            return f"{event.version} was compared with {event.baseline}."
+            return f"{event.headline or f'{event.version} was compared with {event.baseline}'}."
         case events.VersionReviewed():
             return _because(f"{event.version} is {event.stage}", event.why)
         case events.AliasMoved():

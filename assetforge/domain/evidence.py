@@ -1,0 +1,259 @@
+"""From the scores of cells to the evidence of a verdict: which metric decides, what its scores mean for the asset, and what the guard rails watch.
+
+Everything is paired by cell. Core cells answer whether the asset looks right; cells without the trigger whether the version keeps to itself.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from assetforge.domain import paired_statistics as stats
+from assetforge.domain.regression import CellScores, Scores, image_key, is_broken, unit_vectors
+from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
+from assetforge.domain.verdict import Calibration, GuardEvidence, MetricEvidence, Verdict, VerdictRules, judge
+
+__all__ = ["Question", "ScoredMetric", "verdict_of"]
+
+_Rows: TypeAlias = Sequence[CellScores]
+_Grid: TypeAlias = list[list[float | None]]
+_Vectors: TypeAlias = Mapping[str, NDArray[np.float64]]
+
+_NOISE_FACTOR = 2.0
+_COPIES = 0.05
+"""Share of the core pictures that may be copies; single ones happen where the references are all alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredMetric:
+    """A metric as the plan of a comparison names it; see :class:`assetforge.api.specs.MetricSpec`."""
+
+    name: str
+    title: str
+    kind: str
+    direction: str = "higher"
+    gates: bool = False
+    margin: float = 0.0
+    copy_limit: float | None = None
+
+    @property
+    def likeness(self) -> bool:
+        """It says how near a picture is to the asset's references."""
+        return self.kind == "embedding" and self.copy_limit is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a verdict is about, besides the scores.
+
+    Attributes:
+        new: Name of the version under test.
+        baseline: Name of what it is compared with.
+        primary: Name of the metric that decides, chosen before anything was rendered; empty when no installed one can.
+        metrics: All metrics that were run.
+        references: Keys of the held-out references.
+        training: Keys of the pictures the new version was trained on.
+        others: Keys of references of other assets.
+        retrain: Per metric and guard rail: mean differences between versions of one recipe that differ in their seed only.
+        unready: Titles of metrics that could not run, such as for want of weights.
+    """
+
+    new: str
+    baseline: str
+    primary: str
+    metrics: tuple[ScoredMetric, ...]
+    references: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    retrain: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    unready: tuple[str, ...] = ()
+
+
+def verdict_of(rows: _Rows, scores: Scores, question: Question, rules: VerdictRules | None = None) -> Verdict:
+    """The verdict over a version, from the scores of its cells and its baseline's.
+
+    Args:
+        rows: All cells with new, baseline and control.
+        scores: What the metrics gave, see :func:`assetforge.domain.regression.cell_scores`.
+        question: What it is about.
+        rules: Levels and limits.
+    """
+    core = _core(rows)
+    primary = next((metric for metric in question.metrics if metric.name == question.primary), None)
+    others = [metric for metric in question.metrics if metric.likeness and metric is not primary]
+    if primary is None:
+        deciding = MetricEvidence(name="likeness", title="likeness", new=(), baseline=(), minimum_margin=0.0)
+    else:
+        deciding = _likeness(core, scores, question, primary)
+    return judge(
+        question.new,
+        question.baseline,
+        deciding,
+        secondary=[_likeness(core, scores, question, metric) for metric in others],
+        guards=list(_guards(rows, core, scores, question, primary)),
+        rules=rules,
+        unready=question.unready,
+    )
+
+
+def _core(rows: _Rows) -> _Rows:
+    """The cells that ask whether the asset looks right; in suites without core blocks all cells with the trigger at full strength."""
+    worn = [row for row in rows if row.cell.strength != 0]
+    return [row for row in worn if row.cell.block.startswith(CORE_PREFIX)] or [
+        row for row in worn if not row.bleed and row.cell.strength == 1.0
+    ]
+
+
+def _grid(rows: _Rows, value: Callable[[CellScores], float | None]) -> _Grid:
+    """Values by prompt and seed."""
+    return [[value(row) for row in members] for members in _by_prompt(rows)]
+
+
+def _by_prompt(rows: _Rows) -> list[list[CellScores]]:
+    groups: dict[tuple[str, str, float], list[CellScores]] = {}
+    for row in rows:
+        groups.setdefault((row.cell.block, row.cell.prompt, row.cell.strength), []).append(row)
+    return list(groups.values())
+
+
+def _likeness(core: _Rows, scores: Scores, question: Question, metric: ScoredMetric) -> MetricEvidence:
+    def side(name: str) -> _Grid:
+        return _grid(core, lambda row: row.similarity.get(metric.name, {}).get(name))
+
+    floor = [value for prompt in side("control") for value in prompt if value is not None]
+    vectors = unit_vectors(scores.get(metric.name, {}))
+    return MetricEvidence(
+        name=metric.name,
+        title=metric.title,
+        new=side("new"),
+        baseline=side("baseline"),
+        minimum_margin=metric.margin,
+        calibration=Calibration(
+            references=_among(vectors, question.references),
+            floor=floor,
+            impostors=_to_references(vectors, question.others, question.references),
+            retrain=question.retrain.get(metric.name, ()),
+        ),
+        can_pass=metric.gates,
+    )
+
+
+def _among(vectors: _Vectors, references: Sequence[str]) -> list[float]:
+    """Each reference against the others."""
+    known = [vectors[key] for key in references if key in vectors]
+    if len(known) < 2:
+        return []
+    table = np.stack(known)
+    return [float(value) for value in ((table @ table.T).sum(axis=1) - 1.0) / (len(known) - 1)]
+
+
+def _to_references(vectors: _Vectors, keys: Sequence[str], references: Sequence[str]) -> list[float]:
+    known = [vectors[key] for key in references if key in vectors]
+    asked = [vectors[key] for key in keys if key in vectors]
+    return [float(value) for value in (np.stack(asked) @ np.stack(known).T).mean(axis=1)] if known and asked else []
+
+
+def _guards(
+    rows: _Rows, core: _Rows, scores: Scores, question: Question, primary: ScoredMetric | None
+) -> Iterator[GuardEvidence]:
+    """One-sided vetoes: broken pictures, copies of training pictures, leaks without the trigger, sameness, prompts that are no longer followed."""
+    broken = [row for row in rows if row.cell.strength != 0 and is_broken(row, "new") and not is_broken(row, "control")]
+    if any(row.singles for row in rows):
+        # Black or flat pictures come from numbers that ran away; not one of them is by chance.
+        yield GuardEvidence(name="validity", title="number of broken pictures", limit=0.0, value=float(len(broken)))
+    for metric in question.metrics:
+        if metric.copy_limit is not None and metric.gates:
+            yield _copies(core, scores, question, metric)
+        if metric.kind == "prompt" and metric.gates:
+            yield _change(question, metric.name, metric.title, metric.margin, core, _single(metric.name), higher=True)
+    if primary is None:
+        return
+    bleeding = [row for row in rows if row.cell.strength != 0 and row.cell.block.startswith(BLEED_PREFIX)]
+    if bleeding:
+        yield _change(question, "bleed", "likeness without the trigger", primary.margin, bleeding, _near(primary.name))
+        title = "distance from the base without the trigger"
+        yield _change(question, "stray", title, primary.margin, bleeding, _strayed(primary.name))
+    yield _diversity(core, scores, question, primary)
+
+
+def _change(
+    question: Question,
+    name: str,
+    title: str,
+    margin: float,
+    rows: _Rows,
+    value: Callable[[CellScores, str], float | None],
+    *,
+    higher: bool = False,
+) -> GuardEvidence:
+    return GuardEvidence(
+        name=name,
+        title=title,
+        margin=_margin(question, name, margin),
+        new=_grid(rows, lambda row: value(row, "new")),
+        baseline=_grid(rows, lambda row: value(row, "baseline")),
+        higher_is_better=higher,
+    )
+
+
+def _margin(question: Question, name: str, declared: float) -> float:
+    """As for metrics: what a reviewer can see, or twice what training again changes."""
+    return max(declared, _NOISE_FACTOR * (stats.retrain_noise(question.retrain.get(name, ())) or 0.0))
+
+
+def _single(metric: str) -> Callable[[CellScores, str], float | None]:
+    return lambda row, side: row.singles.get(metric, {}).get(side)
+
+
+def _near(metric: str) -> Callable[[CellScores, str], float | None]:
+    return lambda row, side: row.similarity.get(metric, {}).get(side)
+
+
+def _strayed(metric: str) -> Callable[[CellScores, str], float | None]:
+    return lambda row, side: row.to_control.get(metric, {}).get(side)
+
+
+def _copies(core: _Rows, scores: Scores, question: Question, metric: ScoredMetric) -> GuardEvidence:
+    """The share of core pictures that are copies of training pictures, against what the baseline has of them anyway."""
+    vectors = unit_vectors(scores.get(metric.name, {}))
+    learned = [vectors[key] for key in question.training if key in vectors]
+    shares: dict[str, float | None] = {}
+    for side in ("new", "baseline"):
+        seen = [vectors[key] for row in core if (key := image_key(side, row.cell.index)) in vectors]
+        near = (np.stack(seen) @ np.stack(learned).T).max(axis=1) if seen and learned else None
+        shares[side] = None if near is None else float((near > (metric.copy_limit or math.inf)).mean())
+    return GuardEvidence(
+        name=metric.name,
+        title=f"{metric.title}: share of copies of training pictures",
+        limit=max(_COPIES, shares["baseline"] or 0.0),
+        value=shares["new"],
+    )
+
+
+def _diversity(core: _Rows, scores: Scores, question: Question, metric: ScoredMetric) -> GuardEvidence:
+    """How much pictures of one prompt differ between seeds: a version that always paints the same picture has lost something."""
+    vectors = unit_vectors(scores.get(metric.name, {}))
+
+    def spread(side: str) -> _Grid:
+        return [[_spread([vectors.get(image_key(side, row.cell.index)) for row in rows])] for rows in _by_prompt(core)]
+
+    return GuardEvidence(
+        name="diversity",
+        title="difference between seeds",
+        margin=_margin(question, "diversity", metric.margin),
+        new=spread("new"),
+        baseline=spread("baseline"),
+        higher_is_better=True,
+    )
+
+
+def _spread(vectors: Sequence[NDArray[np.float64] | None]) -> float | None:
+    known = [vector for vector in vectors if vector is not None]
+    if len(known) < 2:
+        return None
+    table = np.stack(known)
+    pairs = len(known) * (len(known) - 1)
+    return float(1.0 - ((table @ table.T).sum() - np.trace(table @ table.T)) / pairs)
