@@ -108,6 +108,35 @@ class Brightness:
         return [float(image.mean()) for image in images]
 
 
+class Counted:
+    """Says in the work folder how many pictures it was asked about, and which it was made for."""
+
+    def __init__(self, params, context):
+        self.fault, self.calls = params.fault, context.workdir / "calls.txt"
+        self.note("made")
+
+    def note(self, line):
+        with self.calls.open("a") as stream:
+            stream.write(f"{line}\n")
+
+    def embed(self, images):
+        self.note(f"embed {len(images)}")
+        every = [image.reshape(-1, 3).astype(np.float32) for image in images]
+        return np.stack([np.concatenate([rows.mean(0), rows.std(0)]) / 3 for rows in every])
+
+    def compare(self, pairs):
+        self.note(f"compare {len(pairs)}")
+        return [float(np.abs(a.astype(float) - b.astype(float)).mean() / 3) for a, b in pairs]
+
+    def score(self, images):
+        self.note(f"score {len(images)}")
+        return [float("nan") if self.fault == "nan" else float(image.mean() / 3) for image in images]
+
+    def follow(self, images, prompts):
+        self.note(f"follow {len(images)}")
+        return [float(image.mean()) * len(prompt) for image, prompt in zip(images, prompts, strict=True)]
+
+
 @hookimpl
 def register_trainers():
     return [
@@ -137,4 +166,10 @@ def register_metrics():
             name="difference", title="Difference", load="tiny_engines:Difference", kind="pair", params=TinyParams
         ),
         MetricSpec(name="brightness", title="Brightness", load="tiny_engines:Brightness", kind="single"),
+        *(
+            MetricSpec(
+                name=f"counted-{kind}", title="Counted", load="tiny_engines:Counted", kind=kind, params=TinyParams
+            )
+            for kind in ("embedding", "pair", "single", "prompt")
+        ),
     ]
