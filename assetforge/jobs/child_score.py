@@ -149,7 +149,7 @@ class _Work:
 
 
 def _embed(metric: Metric, batch: Sequence[_Item], pictures: _Pictures) -> Sequence[Any]:
-    return metric.embed([pictures(item.images[0]) for item in batch])
+    return list(metric.embed([pictures(item.images[0]) for item in batch]))
 
 
 def _compare(metric: Metric, batch: Sequence[_Item], pictures: _Pictures) -> Sequence[Any]:

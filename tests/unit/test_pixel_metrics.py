@@ -1,4 +1,6 @@
 import importlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -93,5 +95,12 @@ def test_specs_name_code_that_exists_and_never_gate():
     for spec in PIXEL_METRICS:
         module, attribute = spec.load.split(":")
         metric = getattr(importlib.import_module(module), attribute)()
-        assert hasattr(metric, {"pair": "compare", "single": "score"}[spec.kind])
+        assert hasattr(metric, {"pair": "compare", "single": "score", "embedding": "embed"}[spec.kind])
         assert not spec.gates
+        assert spec.ready == "" or importlib.import_module(spec.ready.split(":")[0]).needs() == ""
+        assert 0 <= spec.margin < 3
+
+
+def test_listing_the_metrics_loads_neither_them_nor_numpy():
+    code = "import sys, assetforge.builtin.pixel_metric_specs; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
