@@ -252,6 +252,8 @@ class World:
             if hasattr(code, "compare"):
                 values = code.compare([(pixels[a], pixels[b]) for a, b in payload.pairs])
                 scores[metric.name] = {f"{a}|{b}": value for (a, b), value in zip(payload.pairs, values, strict=True)}
+            elif hasattr(code, "embed"):
+                scores[metric.name] = dict(zip(pixels, code.embed(list(pixels.values())).tolist(), strict=True))
             else:
                 scores[metric.name] = dict(zip(pixels, code.score(list(pixels.values())), strict=True))
         return Result(job=job_id, attempt=1, outputs=(), scores=scores)
