@@ -1,8 +1,10 @@
 """FLIP: what somebody sees who flips between two pictures, by the authors' own library."""
 
 import importlib.util
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +24,20 @@ def needs() -> str:
     return "FLIP needs the package flip-evaluator; where it has no wheel, `pip install flip-evaluator` compiles it."
 
 
+@cache
+def _library() -> Callable[..., Any]:
+    # Its threads spin while they wait unless they are told when they are loaded; on a busy machine that costs ten times the work.
+    name, before = "OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY")
+    os.environ[name] = before or "PASSIVE"
+    try:
+        from flip_evaluator import evaluate
+    finally:
+        if before is None:
+            del os.environ[name]
+    function: Callable[..., Any] = evaluate
+    return function
+
+
 class Flip:
     """Mean low-dynamic-range FLIP of two pictures, 0 for equal ones, at most 1.
 
@@ -39,8 +55,7 @@ class Flip:
 
     @staticmethod
     def _one(test: "ImageArray", reference: "ImageArray") -> float:
-        from flip_evaluator import evaluate
-
+        evaluate = _library()
         if test.shape != reference.shape:
             raise ValueError(f"FLIP needs pictures of one size, got {test.shape[1::-1]} and {reference.shape[1::-1]}")
         seen = [image.astype(np.float32) / np.float32(255) for image in (reference, test)]
