@@ -4,6 +4,7 @@ import base64
 import io
 from pathlib import Path
 
+from markupsafe import Markup
 from PIL import Image as Pillow
 
 from assetforge.services.pictures import open_rgb
@@ -14,6 +15,8 @@ __all__ = ["BUDGET_BYTES", "ReportImages"]
 BUDGET_BYTES = 10_000_000
 """What the renders of one report may take, before text; the whole file stays under 15 MB with references and lineage."""
 
+_REFERENCE_SIDE = 192
+
 _PIXEL_ART = 160
 """Renders up to this size are kept as they are and shown enlarged with hard pixels."""
 
@@ -22,7 +25,7 @@ _BYTES_PER_PIXEL = 0.20
 
 
 class ReportImages:
-    """Encodes pictures for a report.
+    """Encodes pictures for a report, and has each stand in the file only once.
 
     Args:
         blobs: Where they are.
@@ -33,7 +36,7 @@ class ReportImages:
 
     def __init__(self, blobs: BlobStore, *, count: int, size: tuple[int, int], share: float = 1.0) -> None:
         self._blobs = blobs
-        self._done: dict[tuple[str, str, int], str] = {}
+        self._names: dict[tuple[str, str], str] = {}
         self.pixelated = max(size) <= _PIXEL_ART
         per_picture = share * BUDGET_BYTES / max(1, count)
         ratio = min(size) / max(size)
@@ -42,17 +45,31 @@ class ReportImages:
 
     def render(self, sha256: str) -> str:
         """A render as data URI."""
-        return self._uri(sha256, "", self._side)
+        return encode(self._blobs.path(sha256), "", self._side)
 
     def reference(self, sha256: str, crop: str = "") -> str:
         """A reference as data URI, at most 192 pixels wide and high."""
-        return self._uri(sha256, crop, 192)
+        return encode(self._blobs.path(sha256), crop, _REFERENCE_SIDE)
 
-    def _uri(self, sha256: str, crop: str, side: int) -> str:
-        key = (sha256, crop, side)
-        if key not in self._done:
-            self._done[key] = encode(self._blobs.path(sha256), crop, side)
-        return self._done[key]
+    def place_render(self, sha256: str) -> Markup:
+        """Attributes of an ``img`` that shows a render: its bytes the first time, afterwards the name of the ``img`` that has them."""
+        return self._place(sha256, "render")
+
+    def place_reference(self, sha256: str, crop: str = "") -> Markup:
+        """The same for a reference."""
+        return self._place(sha256, crop)
+
+    def name(self, sha256: str, crop: str = "render") -> str:
+        """Id of the ``img`` that has the bytes; empty when none was placed."""
+        return self._names.get((sha256, crop), "")
+
+    def _place(self, sha256: str, crop: str) -> Markup:
+        name = self._names.get((sha256, crop))
+        if name is not None:
+            return Markup('data-same="{}"').format(name)
+        name = self._names[sha256, crop] = f"p{len(self._names)}"
+        uri = self.render(sha256) if crop == "render" else self.reference(sha256, crop)
+        return Markup('id="{}" src="{}"').format(name, uri)
 
 
 def encode(path: Path, crop: str, side: int) -> str:

@@ -1,6 +1,8 @@
 """What lies between two versions, as a report shows it: which references, captions and parameters changed."""
 
+import re
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -8,11 +10,8 @@ from sqlmodel import Session, col, select
 from assetforge.db.models import Asset, BaseModelRecord, DatasetItemRow, DatasetVersion, Run, Version
 from assetforge.domain.dataset_diff import DatasetLine, diff_datasets
 from assetforge.domain.names import dataset_address, version_address
-from assetforge.services.report_images import ReportImages
 
-__all__ = ["lineage_view", "version_facts"]
-
-_SHOWN = 24
+__all__ = ["caption_diff", "lineage_view", "version_facts"]
 
 
 def version_facts(asset: Asset, version: Version) -> dict[str, Any]:
@@ -27,9 +26,7 @@ def version_facts(asset: Asset, version: Version) -> dict[str, Any]:
     }
 
 
-def lineage_view(
-    session: Session, asset: Asset, version: Version, baseline: Version | None, images: ReportImages
-) -> dict[str, Any]:
+def lineage_view(session: Session, asset: Asset, version: Version, baseline: Version | None) -> dict[str, Any]:
     """Both versions' facts side by side, and the change of their datasets when both were trained here."""
     new, old = _sources(session, asset, version), _sources(session, asset, baseline)
     facts = [
@@ -41,7 +38,7 @@ def lineage_view(
             {"name": name, "new": mine, "old": theirs, "changed": baseline is not None and mine != theirs}
             for name, mine, theirs in facts
         ],
-        "changes": _dataset_changes(session, new["dataset"], old["dataset"], images),
+        "changes": _dataset_changes(session, new["dataset"], old["dataset"]),
     }
 
 
@@ -69,30 +66,26 @@ def _sources(session: Session, asset: Asset, version: Version | None) -> dict[st
     return {"facts": facts, "dataset": dataset}
 
 
-def _dataset_changes(
-    session: Session, new: DatasetVersion | None, old: DatasetVersion | None, images: ReportImages
-) -> dict[str, Any] | None:
-    """Added, removed and recaptioned references with pictures; ``None`` when there is nothing to compare."""
+def _dataset_changes(session: Session, new: DatasetVersion | None, old: DatasetVersion | None) -> dict[str, Any] | None:
+    """Added, removed and recaptioned references; ``None`` when there is nothing to compare."""
     if new is None or old is None:
         return None
     after, before = _lines(session, new), _lines(session, old)
     diff = diff_datasets(before.values(), after.values())
-    recaptioned = [
-        {
-            "image": images.reference(change.sha256, after[change.sha256].crop),
-            "before": change.before,
-            "after": change.after,
-        }
-        for change in diff.recaptioned[:_SHOWN]
-    ]
     return {
         "empty": diff.empty,
-        "added": _pictures(diff.added, after, images),
-        "added_count": len(diff.added),
-        "removed": _pictures(diff.removed, before, images),
-        "removed_count": len(diff.removed),
-        "recaptioned": recaptioned,
-        "recaptioned_count": len(diff.recaptioned),
+        "added": _pictures(diff.added, after),
+        "removed": _pictures(diff.removed, before),
+        "recaptioned": [
+            {
+                "sha256": change.sha256,
+                "crop": after[change.sha256].crop,
+                "before": change.before,
+                "after": change.after,
+                "words": caption_diff(change.before, change.after),
+            }
+            for change in diff.recaptioned
+        ],
         "others": [
             f"{len(changes)} {name}"
             for name, changes in (
@@ -106,14 +99,29 @@ def _dataset_changes(
     }
 
 
-def _pictures(hashes: Sequence[str], lines: Mapping[str, DatasetLine], images: ReportImages) -> list[dict[str, Any]]:
+def caption_diff(before: str, after: str) -> list[tuple[str, str]]:
+    """The words of two captions in reading order, each stretch with ``same``, ``gone`` or ``new``; spaces belong to the word before them."""
+    old, new = (re.findall(r"\S+\s*", caption) for caption in (before, after))
+    parts: list[tuple[str, str]] = []
+    matcher = SequenceMatcher(None, [word.strip() for word in old], [word.strip() for word in new], autojunk=False)
+    for kind, i, j, k, m in matcher.get_opcodes():
+        if kind == "equal":
+            parts.append(("same", "".join(new[k:m])))
+            continue
+        parts += [("gone", "".join(old[i:j]))] if j > i else []
+        parts += [("new", "".join(new[k:m]))] if m > k else []
+    return parts
+
+
+def _pictures(hashes: Sequence[str], lines: Mapping[str, DatasetLine]) -> list[dict[str, Any]]:
     return [
         {
-            "image": images.reference(sha256, lines[sha256].crop),
+            "sha256": sha256,
+            "crop": lines[sha256].crop,
             "caption": lines[sha256].caption,
             "split": lines[sha256].split,
         }
-        for sha256 in hashes[:_SHOWN]
+        for sha256 in hashes
     ]
 
 
