@@ -64,6 +64,7 @@
         return item;
       }),
     );
+    byId("v-references").querySelector("h3").textContent = near === facts.references ? "references" : "nearest references";
     byId("v-references").hidden = near.length === 0;
   };
 
