@@ -1,13 +1,18 @@
 """``assetforge version``: LoRA versions, where they came from and where they went."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from assetforge.cli.output import emit, facts, plain, table
+from assetforge.cli.alias import print_named
+from assetforge.cli.evidence import evidence_words
+from assetforge.cli.output import emit, facts, plain, say, table
 from assetforge.cli.session import opened_project
+from assetforge.services.releases import AliasEntry
 from assetforge.services.releases import publish as publish_version
+from assetforge.services.version_history import Judgement, VersionPast, aliases_at, read_moment, version_history
 from assetforge.services.versions import VersionDetail, import_version, list_versions, show_version
 
 __all__ = ["app"]
@@ -91,6 +96,62 @@ def _print(detail: VersionDetail) -> None:
     if detail.publications:
         plain("")
         table(("published as", "by", "at"), [(one.path, one.actor, one.at) for one in detail.publications])
+
+
+@app.command
+def history(asset: str, *, at: str = "") -> None:
+    """Show every version of an asset with what it came from, its verdicts, and who decided what, when and why; newest first.
+
+    Args:
+        asset: Which asset.
+        at: Show what was approved then instead: a date, such as 2026-03-14, which means the end of that day here, or a time, such as 2026-03-14T12:00+01:00.
+    """
+    if at:
+        moment = read_moment(at)
+        with opened_project() as project:
+            named = aliases_at(project, asset, moment)
+        approved = named.pop("approved", None)
+
+        def show_named() -> None:
+            print_named(f"{asset}@approved", at, approved)
+            for name, entry in named.items():
+                plain(f"{asset}@{name} was {entry.version}.")
+
+        emit("version-history-at", {"asset": asset, "at": moment, "approved": approved, "aliases": named}, show_named)
+        return
+    with opened_project() as project:
+        past = version_history(project, asset)
+    emit("version-history", {"asset": asset, "versions": past}, lambda: _print_history(past))
+
+
+def _print_history(past: list[VersionPast]) -> None:
+    if not past:
+        say("No version yet.")
+    for one in past:
+        info = one.version
+        made = f"run {info.run} on {info.dataset}" if info.run is not None else f"imported from {info.origin}"
+        names = f" ({', '.join(info.aliases)})" if info.aliases else ""
+        plain(f"{info.address}  {info.stage}{names}  {_day(info.created_at)}  {made}")
+        lines = [(judged.at, _judged(judged)) for judged in one.judgements]
+        lines += [(entry.at, _decided(entry)) for entry in one.decisions]
+        for at, text in sorted(lines, key=lambda line: line[0]):
+            plain(f"  {_day(at)}  {text}")
+
+
+def _day(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _judged(one: Judgement) -> str:
+    what = one.outcome or one.state
+    return f"comparison {one.comparison} against {one.baseline or 'the bare base'} through {one.suite}: {what}. {one.sentence}".rstrip()
+
+
+def _decided(entry: AliasEntry) -> str:
+    what = entry.name if entry.name in ("approved", "rejected") else f"named {entry.asset}@{entry.name}"
+    why = f": {entry.why}" if entry.why else ""
+    words = evidence_words(entry.evidence)
+    return f"{what} by {entry.actor}{why}" + (f" [{words}]" if words else "")
 
 
 @app.command

@@ -16,6 +16,7 @@ from assetforge.errors import JobError, NotFoundError
 from assetforge.extension.registry import get_registry, load
 from assetforge.jobs.supervisor import ensure_supervisor, wait_for_job
 from assetforge.paths import projects_dir
+from assetforge.services.activity import acting_as
 from assetforge.services.assets import add_asset, list_assets
 from assetforge.services.comparison import ComparisonInfo, get_comparison, request_comparison
 from assetforge.services.datasets import freeze
@@ -100,7 +101,7 @@ class _Demo:
             first = self._train(lead, priority=2)
             waiting = {asset.name: self._train(asset) for asset in others}
             self._wait([first], f"{lead.name}/v1")
-            self._approve(f"{lead.name}/v1", "the first version that looks like her")
+            self._approve(f"{lead.name}/v1", "the demo takes the first version, so that there is one to compare with")
         with self._stage(
             "second version", f"New references of {lead.name} arrive; version 2 is trained, and the others go on"
         ):
@@ -114,7 +115,7 @@ class _Demo:
             comparisons.insert(0, request_comparison(self.project, f"{lead.name}/v2", f"{lead.name}/v1", priority=1))
             self._finish(comparisons)
         with self._stage("approval", f"{lead.name}/v2 is approved and published"):
-            self._approve(f"{lead.name}/v2", "new places and poses hold; the likeness does too")
+            self._approve(f"{lead.name}/v2", "the demo shows how a version is approved and published; nobody judged it")
             self.outcome.published.append(str(publish(self.project, f"{lead.name}@approved").path))
 
     @contextmanager
@@ -188,7 +189,9 @@ class _Demo:
 
     def _approve(self, address: str, why: str) -> None:
         if resolve_version(self.project, address).stage != "approved":
-            approve(self.project, address, why=why)
+            # Nobody looks here, whatever the verdict says; the record of the film tells so.
+            with acting_as("demo"):
+                approve(self.project, address, why=why, review="skipped", anyway=True)
         self.outcome.approved.append(address)
 
 

@@ -14,6 +14,7 @@ from assetforge.errors import ConfigError, UsageError
 from assetforge.paths import user_config_file
 
 __all__ = [
+    "ApprovalConfig",
     "BudgetConfig",
     "GcConfig",
     "IngestConfig",
@@ -93,6 +94,12 @@ title = ""
 [regression]
 # extend = true
 # max_renders = 400
+
+# What an approval takes: how many of the worst pictures whoever decides has to open, and whether a version is approved without anybody
+# ("never", or "when it passes": its verdict against the approved version is a pass, and every guard rail is clear).
+[approval]
+# worst_cells = 4
+# automatic = "never"
 
 [plugins]
 # Plugins that this film cannot do without; `assetforge doctor` names the ones that are missing.
@@ -280,6 +287,18 @@ class RegressionConfig(_Section):
     max_renders: int = Field(default=400, ge=1)
 
 
+class ApprovalConfig(_Section):
+    """What an approval takes. It is the film's own word: no setting of a user or of the environment changes it.
+
+    Attributes:
+        worst_cells: How many of the worst cells of a comparison whoever decides has to open.
+        automatic: ``never``, or ``when it passes``; see :mod:`assetforge.services.auto_approval`.
+    """
+
+    worst_cells: int = Field(default=4, ge=1)
+    automatic: Literal["never", "when it passes"] = "never"
+
+
 class PluginsConfig(_Section):
     """Plugins of the film.
 
@@ -304,6 +323,7 @@ class ProjectConfig(_Section):
         budget: What automatic runs may cost.
         queue: How the queue treats this machine.
         regression: How versions are judged.
+        approval: What an approval takes.
         plugins: Required plugins.
     """
 
@@ -317,6 +337,7 @@ class ProjectConfig(_Section):
     budget: BudgetConfig = BudgetConfig()
     queue: QueueConfig = QueueConfig()
     regression: RegressionConfig = RegressionConfig()
+    approval: ApprovalConfig = ApprovalConfig()
     plugins: PluginsConfig = PluginsConfig()
 
     @field_validator("name")
@@ -412,6 +433,11 @@ def config_error(path: Path, model: type[BaseModel], error: ValidationError) -> 
             return ConfigError(
                 f"{path}: notifications cannot be set in a film{more}: whoever opens it would run its commands.",
                 hint=f"Move [notify] to your own settings, {user_config_file()}.",
+            )
+        if location == ["approval"]:
+            return ConfigError(
+                f"{path}: what an approval takes is the word of a film and not of a user{more}.",
+                hint="Write [approval] into the project.toml of the film.",
             )
         known = _keys_at(model, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)

@@ -2,6 +2,8 @@
 
 Approving a version moves the alias ``approved`` to it and sets its stage. The version that was approved before keeps its stage: somebody did approve it, shots
 may be pinned to it, and the log tells when it stopped being the current one. ``retired`` is only ever set on purpose.
+
+Whoever decides over a version that was compared has opened the worst cells of that comparison, or says in words to decide without looking; the evidence says which.
 """
 
 import hashlib
@@ -17,18 +19,30 @@ from sqlmodel import Session, col, select
 
 from assetforge.api.events import AliasMoved, VersionReviewed
 from assetforge.db.models import Alias, AliasMove, Asset, Publication, Version
-from assetforge.db.models_jobs import Comparison
-from assetforge.domain.canonical import digest
 from assetforge.domain.names import LATEST, check_name, version_address
-from assetforge.errors import StorageError, UsageError
+from assetforge.errors import CheckFailedError, StorageError, UsageError
 from assetforge.services import activity
 from assetforge.services.assets import find_asset
+from assetforge.services.decision_evidence import UNSEEN, Looking, evidence_of, looked
 from assetforge.services.projects import Project
+from assetforge.services.reviews import APPROVED, deciding_comparison
 from assetforge.services.versions import find_version, row_id
 
-__all__ = ["APPROVED", "AliasEntry", "Published", "Review", "alias_log", "approve", "publish", "reject", "set_alias"]
+__all__ = [
+    "APPROVED",
+    "REJECTED",
+    "AliasEntry",
+    "Published",
+    "Review",
+    "alias_log",
+    "announce",
+    "approve",
+    "make_approved",
+    "publish",
+    "reject",
+    "set_alias",
+]
 
-APPROVED = "approved"
 REJECTED = "rejected"
 
 
@@ -42,7 +56,7 @@ class Review:
         previous: Address that the alias named before; empty when none.
         why: The reason.
         actor: Who.
-        evidence: What was known: comparison id, digest of its summary, baseline, one sentence; empty when it was never compared.
+        evidence: What was known: the comparison, its verdict, what the person opened, the votes; ``unseen`` and ``anyway`` where they were said. Empty when nothing was.
     """
 
     version: str
@@ -95,59 +109,125 @@ class Published:
     written: bool
 
 
-def approve(project: Project, address: str, *, why: str) -> Review:
+def approve(project: Project, address: str, *, why: str, review: Looking = "required", anyway: bool = False) -> Review:
     """Make a version the approved one of its asset.
 
     Args:
         project: The film.
         address: Which version.
         why: The reason, for those who come later.
+        review: ``required``: the acting person has opened the worst cells of the comparison that the decision rests on. ``skipped``: to decide without looking.
+        anyway: Approve also against a verdict of ``regressed``.
 
     Raises:
         UsageError: No reason was given.
         NotFoundError: There is no such version.
+        CheckFailedError: The worst cells were not opened, there is no comparison to look at, or the verdict is ``regressed``.
     """
     reason = _reason(why)
     actor = activity.current_actor()
-    with project.write() as session:
+    with project.read() as session:
         asset, version = find_version(session, address)
-        evidence = _evidence(session, asset, version)
-        previous = _move(session, asset, version, APPROVED, actor, reason, evidence)
-        version.stage = APPROVED
         name = version_address(asset.name, version.number)
-        activity.record(session, actor, "approved", name, why=reason, previous=previous)
+        found = deciding_comparison(session, asset, version)
+        evidence = evidence_of(session, asset, found)
+    if found is None and review == "required":
+        raise CheckFailedError(
+            f"No comparison of {name} is finished, so nobody has seen what it can do.",
+            hint=f"`assetforge compare {name} --wait` compares it with the approved version, a first one with the bare base; --unseen decides without looking.",
+        )
+    evidence |= looked(project, name, found, review) if found is not None else {"unseen": UNSEEN}
+    if evidence.get("outcome") == "regressed":
+        if not anyway:
+            raise CheckFailedError(
+                f"The verdict speaks against {name}: {evidence['headline']}.",
+                hint="Reject it, or add --anyway to approve it against the verdict; that is kept with the approval.",
+            )
+        evidence["anyway"] = "approved against the verdict"
+    with project.write() as session:
+        decided = make_approved(session, name, actor=actor, why=reason, evidence=evidence)
+    announce(project, decided)
+    return decided
+
+
+def make_approved(session: Session, address: str, *, actor: str, why: str, evidence: Mapping[str, Any]) -> Review:
+    """Move the alias ``approved`` and the stage of a version; nothing is asked. Call :func:`announce` when it is committed.
+
+    Args:
+        session: A write session.
+        address: Which version.
+        actor: Who decided.
+        why: The reason.
+        evidence: What was known.
+
+    Raises:
+        NotFoundError: There is no such version.
+    """
+    asset, version = find_version(session, address)
+    name = version_address(asset.name, version.number)
+    previous = _move(session, asset, version, APPROVED, actor, why, evidence)
+    version.stage = APPROVED
+    session.add(version)
+    activity.record(session, actor, "approved", name, why=why, previous=previous)
+    return Review(version=name, stage=APPROVED, previous=previous, why=why, actor=actor, evidence=evidence)
+
+
+def announce(project: Project, review: Review) -> None:
+    """Tell the plugins of a review that is committed."""
     now = datetime.now(UTC)
     activity.publish(
-        project, VersionReviewed(project=project.root, at=now, actor=actor, version=name, stage=APPROVED, why=reason)
-    )
-    activity.publish(
         project,
-        AliasMoved(
-            project=project.root, at=now, actor=actor, alias=f"{asset.name}@{APPROVED}", version=name, previous=previous
+        VersionReviewed(
+            project=project.root,
+            at=now,
+            actor=review.actor,
+            version=review.version,
+            stage=review.stage,
+            why=review.why,
         ),
     )
-    return Review(version=name, stage=APPROVED, previous=previous, why=reason, actor=actor, evidence=evidence)
+    if review.stage == APPROVED:
+        alias = f"{review.version.partition('/')[0]}@{APPROVED}"
+        activity.publish(
+            project,
+            AliasMoved(
+                project=project.root,
+                at=now,
+                actor=review.actor,
+                alias=alias,
+                version=review.version,
+                previous=review.previous,
+            ),
+        )
 
 
-def reject(project: Project, address: str, *, why: str) -> Review:
-    """Say no to a version.
+def reject(project: Project, address: str, *, why: str, review: Looking = "required") -> Review:
+    """Say no to a version. One that was never compared, since it cannot be rendered or is plainly wrong, can be rejected as it is.
+
+    Args:
+        project: The film.
+        address: Which version.
+        why: The reason.
+        review: See :func:`approve`.
 
     Raises:
         UsageError: No reason was given, or it is the approved version: approve the one that takes its place first.
         NotFoundError: There is no such version.
+        CheckFailedError: It was compared, and the worst cells were not opened.
     """
     reason = _reason(why)
     actor = activity.current_actor()
-    with project.write() as session:
+    with project.read() as session:
         asset, version = find_version(session, address)
         name = version_address(asset.name, version.number)
-        current = session.exec(select(Alias).where(Alias.asset_id == asset.id, Alias.name == APPROVED)).first()
-        if current is not None and current.version_id == version.id:
-            raise UsageError(
-                f"{name} is the approved version of {asset.name}.",
-                hint="Approve the version that takes its place first, then reject this one.",
-            )
-        evidence = _evidence(session, asset, version)
+        found = deciding_comparison(session, asset, version)
+        evidence = evidence_of(session, asset, found)
+        _check_not_current(session, asset, version)
+    if found is not None:
+        evidence |= looked(project, name, found, review)
+    with project.write() as session:
+        asset, version = find_version(session, name)
+        _check_not_current(session, asset, version)
         version.stage = REJECTED
         session.add(
             AliasMove(
@@ -161,13 +241,18 @@ def reject(project: Project, address: str, *, why: str) -> Review:
             )
         )
         activity.record(session, actor, "rejected", name, why=reason)
-    activity.publish(
-        project,
-        VersionReviewed(
-            project=project.root, at=datetime.now(UTC), actor=actor, version=name, stage=REJECTED, why=reason
-        ),
-    )
-    return Review(version=name, stage=REJECTED, previous="", why=reason, actor=actor, evidence=evidence)
+    decided = Review(version=name, stage=REJECTED, previous="", why=reason, actor=actor, evidence=evidence)
+    announce(project, decided)
+    return decided
+
+
+def _check_not_current(session: Session, asset: Asset, version: Version) -> None:
+    current = session.exec(select(Alias).where(Alias.asset_id == asset.id, Alias.name == APPROVED)).first()
+    if current is not None and current.version_id == version.id:
+        raise UsageError(
+            f"{version_address(asset.name, version.number)} is the approved version of {asset.name}.",
+            hint="Approve the version that takes its place first, then reject this one.",
+        )
 
 
 def set_alias(project: Project, alias: str, address: str, *, why: str = "") -> AliasEntry:
@@ -196,7 +281,7 @@ def set_alias(project: Project, alias: str, address: str, *, why: str = "") -> A
             raise UsageError(
                 f"{alias} cannot name {target}, a version of another asset.", hint=f"Choose a version of {asset_name}."
             )
-        evidence = _evidence(session, asset, version)
+        evidence = evidence_of(session, asset, deciding_comparison(session, asset, version))
         previous = _move(session, asset, version, name, actor, why.strip(), evidence)
         activity.record(session, actor, "moved", alias, version=target, previous=previous, why=why.strip())
     now = datetime.now(UTC)
@@ -343,25 +428,6 @@ def _move(
         )
     )
     return version_address(asset.name, before.number) if before else ""
-
-
-def _evidence(session: Session, asset: Asset, version: Version) -> dict[str, Any]:
-    """The newest finished comparison of a version, as something that cannot be changed afterwards without notice."""
-    found = session.exec(
-        select(Comparison)
-        .where(Comparison.version_id == version.id, Comparison.state == "succeeded")
-        .order_by(col(Comparison.id).desc())
-    ).first()
-    if found is None:
-        return {}
-    baseline = session.get(Version, found.baseline_id) if found.baseline_id is not None else None
-    return {
-        "comparison": found.id,
-        "summary_digest": digest(found.summary),
-        "baseline": version_address(asset.name, baseline.number) if baseline else "",
-        "sentence": found.summary.get("sentence", ""),
-        "scores": found.scores,
-    }
 
 
 def _reason(why: str) -> str:

@@ -1,4 +1,4 @@
-"""What follows a run that was made because references changed: renders, a comparison with the baseline, its report. Then a person decides."""
+"""What follows a run that was made because references changed: renders, a comparison with the baseline, its report. Then a person decides, or the film's policy."""
 
 import time
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from assetforge.domain.priorities import AUTOMATIC_PRIORITY
 from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import AssetForgeError
 from assetforge.services.activity import acting_as, record
+from assetforge.services.auto_approval import apply_policy, waiting_for_policy
 from assetforge.services.comparison import request_comparison
 from assetforge.services.projects import Project
 from assetforge.services.rendering import request_render
@@ -43,6 +44,7 @@ class Sequels:
     def __init__(self, project: Project, say: Callable[[str], None]) -> None:
         self._project, self._say = project, say
         self._impossible: set[str] = set()
+        self._left: set[int] = set()
 
     def __call__(self) -> bool:
         """Ask for what is missing; whether jobs were queued."""
@@ -56,7 +58,20 @@ class Sequels:
                 queued |= self._try(address, partial(self._render, address))
         for number, address in self._without_report():
             self._try(f"the report of {address}", partial(self._report, number))
+        self._approve()
         return queued
+
+    def _approve(self) -> None:
+        """Let the film's policy decide; why it leaves a version to a person is said once."""
+        for number, address, objections in waiting_for_policy(self._project):
+            if objections and number not in self._left:
+                self._left.add(number)
+                self._say(f"{address} waits for a person: {', '.join(objections)}")
+            elif not objections:
+                self._try(f"the approval of {address}", partial(self._by_policy, number))
+
+    def _by_policy(self, number: int) -> str:
+        return "follows from the policy of the film" if apply_policy(self._project, number) else "was decided meanwhile"
 
     def _try(self, what: str, work: Callable[[], str]) -> bool:
         """Do one thing and say it; what cannot be done is said once."""

@@ -49,7 +49,7 @@ def test_the_loop(assetforge, assetforge_home, tmp_path) -> None:
     assert "palette-distance" in compared["summary"]["pixels"]["pairs"]
     assert not (tmp_path / "ran").exists()
     assert list(film.glob("reports/*.html"))
-    assetforge("approve", "cloak/v1", "--why", "the red is right")
+    assetforge("approve", "cloak/v1", "--why", "the red is right", "--unseen")
     assetforge("version", "publish", "cloak/v1")
     (published,) = film.glob("loras/cloak/*.safetensors")
     assert read_metadata(published)["ss_network_dim"] == "4"
