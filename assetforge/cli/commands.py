@@ -50,7 +50,9 @@ COMMANDS = (
     CommandEntry(
         "service", "assetforge.cli.service:app", "A systemd unit for the film: install, remove, status, print.", _TRAIN
     ),
-    CommandEntry("version", "assetforge.cli.version:app", "LoRA versions: list, show, publish, import.", _REVIEW),
+    CommandEntry(
+        "version", "assetforge.cli.version:app", "LoRA versions: list, show, history, publish, import.", _REVIEW
+    ),
     CommandEntry("suite", "assetforge.cli.suite:app", "Regression suites: list, show, add.", _REVIEW),
     CommandEntry("render", "assetforge.cli.render:render", "Render a version through a suite.", _REVIEW),
     CommandEntry(
@@ -59,9 +61,10 @@ COMMANDS = (
         "Compare a version with its baseline and write a contact sheet.",
         _REVIEW,
     ),
+    CommandEntry("review", "assetforge.cli.review:app", "Look at the worst pictures, vote blind.", _REVIEW),
     CommandEntry("approve", "assetforge.cli.review:approve", "Approve a version, with a reason.", _REVIEW),
     CommandEntry("reject", "assetforge.cli.review:reject", "Reject a version, with a reason.", _REVIEW),
-    CommandEntry("alias", "assetforge.cli.alias:app", "Movable names of versions: set, log.", _REVIEW),
+    CommandEntry("alias", "assetforge.cli.alias:app", "Movable names of versions: set, log, at.", _REVIEW),
     CommandEntry("fsck", "assetforge.cli.fsck:fsck", "Check that everything the film owns is there and whole.", _KEEP),
     CommandEntry("gc", "assetforge.cli.gc:gc", "Remove what nothing refers to any more.", _KEEP),
     CommandEntry("backup", "assetforge.cli.backup:backup", "Copy a film, consistently, while it is in use.", _KEEP),
