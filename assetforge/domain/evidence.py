@@ -83,7 +83,11 @@ def verdict_of(rows: _Rows, scores: Scores, question: Question, rules: VerdictRu
     """
     core = _core(rows)
     primary = next((metric for metric in question.metrics if metric.name == question.primary), None)
-    others = [metric for metric in question.metrics if metric.likeness and metric is not primary]
+    others = [
+        metric
+        for metric in question.metrics
+        if metric.likeness and metric is not primary and not _watches(question, metric)
+    ]
     if primary is None:
         deciding = MetricEvidence(name="likeness", title="likeness", new=(), baseline=(), minimum_margin=0.0)
     else:
@@ -97,6 +101,11 @@ def verdict_of(rows: _Rows, scores: Scores, question: Question, rules: VerdictRu
         rules=rules,
         unready=question.unready,
     )
+
+
+def _watches(question: Question, metric: ScoredMetric) -> bool:
+    """A metric of mere pixels is a guard rail where it is known what training again does to it; elsewhere it only flags, as a secondary metric."""
+    return metric.likeness and not metric.gates and bool(question.retrain.get(metric.name))
 
 
 def _core(rows: _Rows) -> _Rows:
@@ -167,6 +176,8 @@ def _guards(
     for metric in question.metrics:
         if metric.copy_limit is not None and metric.gates:
             yield _copies(core, scores, question, metric)
+        if _watches(question, metric):
+            yield _change(question, metric.name, metric.title, metric.margin, core, _near(metric.name), higher=True)
         if metric.kind == "prompt" and metric.gates:
             yield _change(question, metric.name, metric.title, metric.margin, core, _single(metric.name), higher=True)
     if primary is None:

@@ -7,7 +7,7 @@ same bound, and the interval that is shown is the one that agrees with them (:mo
 measured: it called up to 5.8 % of the versions that lie exactly on the margin regressed, at a nominal 2.5 %.
 
 Secondary metrics have margins of their own and are corrected for their number (Holm, for each of the two claims). A regression of one takes the pass away, and a
-person decides. Guard rails are vetoes: one alone makes a regression. They are corrected neither for their number nor for repeated looks; a false veto costs a
+person decides. Guard rails are vetoes: one alone makes a regression, and one that is suspect takes the pass away, as long as more prompts have not cleared it. They are corrected neither for their number nor for repeated looks; a false veto costs a
 look, a missed one a film. A metric that cannot tell the asset from others like it, or whose ceiling is not above its floor, gates nothing and says so.
 """
 
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Outcome: TypeAlias = Literal["pass", "regressed", "inconclusive"]
-GuardOutcome: TypeAlias = Literal["clear", "veto", "open", "not measured"]
+GuardOutcome: TypeAlias = Literal["clear", "veto", "suspect", "open", "not measured"]
 
 _FEWEST_TO_TELL = 3
 _NOISE_FACTOR = 2.0
@@ -229,7 +229,7 @@ class GuardVerdict:
     Attributes:
         name: Of the guard rail.
         title: What it watches.
-        outcome: ``clear``; ``veto``; ``open``: within what chance allows; ``not measured``.
+        outcome: ``clear``; ``veto``; ``suspect``: beyond its margin, and chance is not excluded; ``open``: within its margin, and more is not excluded; ``not measured``.
         text: A sentence for people, without a full stop.
         value: Against the limit, or the mean change, turned so that positive is better.
         bound: The limit or the margin.
@@ -305,7 +305,8 @@ def judge(
     rails = tuple(_guarded(one, rules) for one in guards)
     worse = [one for one in others if one.outcome == "regressed"]
     vetoes = [one for one in rails if one.outcome == "veto"]
-    undone = first.outcome == "pass" and worse
+    suspects = [one for one in rails if one.outcome == "suspect"]
+    undone = first.outcome == "pass" and (worse or suspects)
     outcome: Outcome = "regressed" if vetoes else "inconclusive" if undone else first.outcome
     metrics = (first, *others)
     unmeasured = [one.title for one in metrics if one.effect is None]
@@ -313,13 +314,20 @@ def judge(
     notes = [Reason(f"guard-{one.outcome.replace(' ', '-')}", one.name, one.text) for one in rails]
     return Verdict(
         outcome=outcome,
-        headline=_headline(new, baseline, first, worse, vetoes),
+        headline=_headline(new, baseline, first, worse, vetoes, suspects),
         metrics=metrics,
         guards=rails,
         reasons=(*notes, *losses, *(reason for one in metrics for reason in one.reasons)),
         not_measured=(*unmeasured, *(one.title for one in rails if one.outcome == "not measured"), *unready),
-        more_prompts=first.more_prompts if outcome == "inconclusive" else None,
+        more_prompts=_more(first, suspects, rules) if outcome == "inconclusive" else None,
     )
+
+
+def _more(first: MetricVerdict, suspects: Sequence[GuardVerdict], rules: VerdictRules) -> int | None:
+    """Prompts that would help: what the deciding metric asks for, or twice as many as there are where a guard rail is suspect."""
+    if first.outcome == "inconclusive" or not suspects:
+        return first.more_prompts
+    return min(first.prompts, max(0, rules.max_prompts - first.prompts)) or None
 
 
 def _weighed(evidence: MetricEvidence, rules: VerdictRules) -> MetricVerdict:
@@ -474,16 +482,25 @@ def _guarded(evidence: GuardEvidence, rules: VerdictRules) -> GuardVerdict:
     text = f"{evidence.title} changed by {change} {counted}, positive is better"
     if flips.p_above(-margin) <= rules.alpha:
         return replace(verdict, outcome="clear", text=text)
+    if flips.mean < -margin:
+        return replace(verdict, outcome="suspect", text=f"{text}; that is beyond the margin, and may be chance")
     return replace(verdict, outcome="open", text=f"{text}; whether that exceeds the margin is open")
 
 
 def _headline(
-    new: str, baseline: str, first: MetricVerdict, worse: Sequence[MetricVerdict], vetoes: Sequence[GuardVerdict]
+    new: str,
+    baseline: str,
+    first: MetricVerdict,
+    worse: Sequence[MetricVerdict],
+    vetoes: Sequence[GuardVerdict],
+    suspects: Sequence[GuardVerdict],
 ) -> str:
     if vetoes:
         return f"{new} is vetoed against {baseline}: {', '.join(one.text for one in vetoes)}; {first.phrase}"
     if first.outcome == "pass" and worse:
         return f"{new} is not worse than {baseline} in {first.phrase}, but worse in {'; '.join(one.phrase for one in worse)}; a person has to decide"
+    if first.outcome == "pass" and suspects:
+        return f"{new} is not worse than {baseline} in {first.phrase}, but suspect in {'; '.join(one.text for one in suspects)}"
     if first.outcome == "pass":
         return f"{new} is not worse than {baseline}: {first.phrase}"
     if first.outcome == "regressed":

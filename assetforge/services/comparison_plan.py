@@ -141,9 +141,13 @@ def _needs(name: str) -> str:
 
 
 def primary_metric(metrics: Sequence[dict[str, Any]]) -> str:
-    """The embedding metric that speaks for identity: one that may gate before one that may not, one made for the asset's type before a general one."""
-    embeddings = [metric for metric in metrics if metric["kind"] == "embedding" and metric.get("copy_limit") is None]
-    best = min(embeddings, key=lambda metric: (not metric["gates"], not metric["made_for_type"]), default=None)
+    """The embedding metric that speaks for identity, one made for the asset's type before a general one; empty when only pixels can be measured."""
+    embeddings = [
+        metric
+        for metric in metrics
+        if metric["kind"] == "embedding" and metric["gates"] and metric.get("copy_limit") is None
+    ]
+    best = min(embeddings, key=lambda metric: not metric["made_for_type"], default=None)
     return str(best["engine"]["name"]) if best else ""
 
 

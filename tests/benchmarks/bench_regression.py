@@ -6,7 +6,6 @@ damage are, and no real improvement is, while it looks better in at least 80 %. 
 """
 
 import argparse
-import hashlib
 import itertools
 import json
 import sys
@@ -25,7 +24,9 @@ from regression_population import (
     DAMAGE_SEEDS,
     DAMAGES,
     GOOD,
+    HALF,
     LONG,
+    QUARTER,
     SEEDS,
     SIBLINGS,
     STYLE_SEEDS,
@@ -46,7 +47,7 @@ from assetforge.domain.regression import cell_scores, image_key
 from assetforge.domain.suite import control_index, without_trigger
 from assetforge.domain.verdict import Verdict, VerdictRules
 from assetforge.extension.registry import get_registry, load
-from assetforge.services.comparison_plan import metric_plan, primary_metric
+from assetforge.services.comparison_plan import metric_plan, primary_metric, ready_metrics
 
 FALSE_ALARMS, POWER, BETTER = 0.05, 0.9, 0.8
 IMPROVEMENT = "three times the references"
@@ -61,7 +62,7 @@ class Pair:
     baseline: Variant
 
 
-@dataclass
+@dataclass(eq=False)
 class Judge:
     """Scores and verdicts of one asset, as the score job and the service make them.
 
@@ -82,16 +83,13 @@ class Judge:
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """Metrics that look at one picture and can run here; pairs show change only and decide nothing."""
-        fitting = metric_plan(self.member.kind)
+        fitting, _unready = ready_metrics(metric_plan(self.member.kind))
         return [one for one in fitting if one["kind"] != "pair" and "toybox" in (one["bases"] or ["toybox"])]
 
     @cached_property
     def engines(self) -> dict[str, Any]:
-        return {
-            one["engine"]["name"]: load(get_registry().metric(one["engine"]["name"]).spec.load)()
-            for one in self.metrics
-            if not get_registry().metric(one["engine"]["name"]).spec.ready
-        }
+        names = [one["engine"]["name"] for one in self.metrics]
+        return {name: load(get_registry().metric(name).spec.load)() for name in names}
 
     @cache  # noqa: B019 - the judge lives as long as the harness
     def scores(self, variant: Variant | None, part: str) -> dict[str, list[Any]]:
@@ -110,8 +108,7 @@ class Judge:
     def standing(self) -> dict[str, dict[str, Any]]:
         """Embeddings of held-out references and of other assets' references, by key."""
         others = held_out(SIBLINGS[self.name]) + [
-            np.asarray(picture.resize((64, 64)))
-            for _, picture in material(Variant(GOOD, SIBLINGS[self.name], 0))
+            np.asarray(picture.resize((64, 64))) for _, picture in material(Variant(GOOD, SIBLINGS[self.name], 0))
         ]
         pictures = {
             **{f"ref/{number}": picture for number, picture in enumerate(held_out(self.name))},
@@ -156,7 +153,6 @@ class Judge:
                         for cell, value in zip(cells_of(self.name, part), values, strict=True)
                     }
         kinds = {one["engine"]["name"]: one["kind"] for one in self.metrics if one["copy_limit"] is None}
-        references = [key for key in self.standing[names[0]] if key.startswith("ref/")] if names else []
         references = [f"ref/{number}" for number in range(len(held_out(self.name)))]
         controls = control_index(cells)
         hashes = {image_key(side, cell.index): "" for side in sides for cell in cells}
@@ -208,7 +204,8 @@ def pairs(kind: str) -> Iterator[Pair]:
         for one in members():
             for number, seed in enumerate(DAMAGE_SEEDS):
                 wanted = DAMAGE_SEEDS[0] if kind == LONG else seed
-                yield Pair(Variant(kind, one.name, wanted), Variant(GOOD, one.name, SEEDS[number]))
+                before = Variant(HALF, one.name, seed) if kind == QUARTER else Variant(GOOD, one.name, SEEDS[number])
+                yield Pair(Variant(kind, one.name, wanted), before)
 
 
 def ready(root: Path, pair: Pair) -> bool:
@@ -222,13 +219,13 @@ def table(root: Path, judges: dict[str, Judge], kinds: Sequence[str], workers: i
     first = {pair: judges[pair.new.asset].verdict(pair) for every in known.values() for pair in every}
     left_open = [pair for pair, one in first.items() if one.outcome == "inconclusive" and one.more_prompts]
     wanted = list(
-        dict.fromkeys(
-            (variant, pair.new.asset) for pair in left_open for variant in (None, pair.baseline, pair.new)
-        )
+        dict.fromkeys((variant, pair.new.asset) for pair in left_open for variant in (None, pair.baseline, pair.new))
     )
     for number, _ in enumerate(make(root, wanted, "more", workers)):
         print(f"reserve {number + 1} of {len(wanted)}", file=sys.stderr, end="\r", flush=True)
-    last = {pair: judges[pair.new.asset].verdict(pair, more=True) if pair in left_open else first[pair] for pair in first}
+    last = {
+        pair: judges[pair.new.asset].verdict(pair, more=True) if pair in left_open else first[pair] for pair in first
+    }
     return {kind: _figures(every, first, last) for kind, every in known.items() if every}
 
 
@@ -237,7 +234,10 @@ def _figures(every: list[Pair], first: dict[Pair, Verdict], last: dict[Pair, Ver
     effects = [one.metrics[0].effect or 0.0 for one in verdicts]
     return {
         "pairs": len(every),
-        **{outcome: sum(one.outcome == outcome for one in verdicts) for outcome in ("pass", "regressed", "inconclusive")},
+        **{
+            outcome: sum(one.outcome == outcome for one in verdicts)
+            for outcome in ("pass", "regressed", "inconclusive")
+        },
         "first look": dict(Counter(first[pair].outcome for pair in every)),
         "better in sign": round(sum(value > 0 for value in effects) / len(effects), 3),
         "primary": round(float(np.mean(effects)), 4),
@@ -271,11 +271,15 @@ def main() -> int:
     if not asked.judge_only:
         wanted = everything()
         for number, name in enumerate(make(asked.folder, wanted, "first", asked.workers)):
-            print(f"{time.monotonic() - start:6.0f} s  {number + 1} of {len(wanted)}  {name}", file=sys.stderr, flush=True)
+            print(
+                f"{time.monotonic() - start:6.0f} s  {number + 1} of {len(wanted)}  {name}", file=sys.stderr, flush=True
+            )
     judges = {one.name: Judge(asked.folder, one.name) for one in members()}
     for name, judge in judges.items():
         seeds = [
-            seed for seed in CALIBRATION_SEEDS if (asked.folder / Variant(GOOD, name, seed).folder / "first.npz").is_file()
+            seed
+            for seed in CALIBRATION_SEEDS
+            if (asked.folder / Variant(GOOD, name, seed).folder / "first.npz").is_file()
         ]
         judge.calibrate(seeds)
     figures = table(asked.folder, judges, (GOOD, *DAMAGES, IMPROVEMENT), asked.workers)

@@ -41,8 +41,11 @@ LONG = "ten times the steps"
 THIRD = "a third of the references"
 NOISY = "weights with added noise"
 UNTOLD = "a style without content captions"
+HALF = "half the steps"
+QUARTER = "half of half the steps"
 DAMAGES = (
-    "half the steps",
+    HALF,
+    QUARTER,
     LONG,
     "a fifth of the references replaced by another asset's",
     "trigger misspelt in captions",
@@ -51,7 +54,7 @@ DAMAGES = (
     UNTOLD,
     NOISY,
 )
-NOISE = 0.5
+NOISE = 2.0
 """Of the added noise: standard deviation over that of the tensor it is added to."""
 
 
@@ -71,7 +74,7 @@ class Variant:
     @property
     def steps(self) -> int:
         """Training steps."""
-        return {"half the steps": STEPS // 2, LONG: STEPS * 10}.get(self.kind, STEPS)
+        return {HALF: STEPS // 2, QUARTER: STEPS // 4, LONG: STEPS * 10}.get(self.kind, STEPS)
 
 
 def population() -> list[Variant]:

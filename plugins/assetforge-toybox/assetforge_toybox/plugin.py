@@ -16,8 +16,7 @@ SEEN_COSINE = 0.02
 worse; at 0.02 a face, a handle or an outline is drawn less clearly for whoever compares; at 0.05 anybody sees it; at 0.1 it is somebody else."""
 
 SEEN_PROBABILITY = 0.05
-"""Loss of prompt following that a person sees: prompts name three to five things, so it is one thing more missed in every four to seven pictures. Training
-again with another seed changes the mean by less than 0.02."""
+"""Loss of prompt following that a person sees: in one more picture out of twenty something is not as the prompt says."""
 
 
 @hookimpl
@@ -67,7 +66,7 @@ def register_metrics() -> Sequence[MetricSpec]:
         MetricSpec(
             name="toybox-prompt",
             title="Toybox reader: prompt following",
-            summary="Mean probability that a picture shows what its prompt names: subject, colour, place, style, position.",
+            summary="Probability that a picture shows all that its prompt names: subject, colour, place, style, position.",
             load="assetforge_toybox.prompt_metric:PromptMetric",
             kind="prompt",
             gates=True,

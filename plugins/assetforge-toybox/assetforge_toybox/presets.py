@@ -8,9 +8,7 @@ from collections.abc import Sequence
 
 from assetforge.api.specs import RecipeSpec, SuiteBlock, SuiteSpec
 
-from assetforge_toybox.styles import STYLES
-from assetforge_toybox.subjects import SUBJECTS
-from assetforge_toybox.world import COLOURS, PLACE_PHRASES, POSITION_PHRASES
+from assetforge_toybox.phrases import COLOURS, PLACE_PHRASES, POSITION_PHRASES, STYLE_PHRASES, SUBJECT_NAMES
 
 BASE = "toybox"
 
@@ -61,7 +59,7 @@ _NEW = (("snow", "city", "desert", "beach", "room", "forest"), ("night", "pastel
 def _scenes(places: Sequence[str], styles: Sequence[str], leave_out: Sequence[str] = ()) -> list[str]:
     """All scenes without a subject, such as "in the snow on the left, flat poster", mixed by their hash so that any first few are a fair sample."""
     every = [
-        f"{PLACE_PHRASES[place]} {where}, {STYLES[style].name}"
+        f"{PLACE_PHRASES[place]} {where}, {STYLE_PHRASES[style]}"
         for place, where, style in itertools.product(places, POSITION_PHRASES.values(), styles)
     ]
     free = [scene for scene in every if scene not in leave_out]
@@ -80,7 +78,7 @@ def _standing(name: str, scenes: Sequence[str], more: Sequence[str], seeds: tupl
 
 def _drawn(name: str, places: Sequence[str], first: int, seeds: tuple[int, ...]) -> SuiteBlock:
     """The world's own subjects in the style under test; subjects, colours, places and positions take turns."""
-    subjects, colours, positions = list(SUBJECTS), list(COLOURS), list(POSITION_PHRASES.values())
+    subjects, colours, positions = SUBJECT_NAMES, list(COLOURS), list(POSITION_PHRASES.values())
     prompts = [
         f"{'an' if colours[(n * 3) % len(colours)] == 'orange' else 'a'} {colours[(n * 3) % len(colours)]} "
         f"{subjects[(n * 5 + n // len(subjects)) % len(subjects)]} "
@@ -99,6 +97,14 @@ _BLEED = SuiteBlock(
         "a yellow house in the desert on the right, comic drawing",
         "a purple bird in the city in the middle, soft pastel",
         "a teal car in the forest on the left, flat poster",
+    ),
+    reserve=(
+        "an orange boat at the beach on the right, soft pastel",
+        "a pink tree in the snow on the left, comic drawing",
+        "a green robot in the desert in the middle, flat poster",
+        "a blue bird in a room on the left, night painting",
+        "a red house in the city on the right, soft pastel",
+        "a yellow cat in the forest in the middle, night painting",
     ),
     seeds=(31, 32),
 )

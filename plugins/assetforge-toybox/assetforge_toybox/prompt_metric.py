@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from assetforge_toybox.backbone import picture_batch
+from assetforge_toybox.phrases import COLOURS, PLACE_PHRASES, POSITION_PHRASES, STYLE_PHRASES
 from assetforge_toybox.reader import ATTRIBUTES, BATCH, PALE, WEIGHTS, ReaderNetwork
-from assetforge_toybox.styles import STYLES
-from assetforge_toybox.world import COLOURS, PLACE_PHRASES, POSITION_PHRASES
 
 PHRASES: dict[str, dict[str, str]] = {
     "subject": {name: name for name in ATTRIBUTES["subject"]},
     "colour": {name: name for name in COLOURS},
     "place": PLACE_PHRASES,
-    "style": {name: style.name for name, style in STYLES.items()},
+    "style": STYLE_PHRASES,
     "position": POSITION_PHRASES,
 }
 """How captions call the values of each attribute."""
@@ -70,7 +70,10 @@ def colour_shares(pixels: np.ndarray) -> dict[str, float]:
 
 
 class PromptMetric:
-    """The mean probability, as the reader sees it, of what a prompt names: subject, colour, place, style and position."""
+    """The probability, as the reader sees it, that a picture shows all that its prompt names: subject, colour, place, style and position.
+
+    All of it and not the mean: where one thing got lost, the others would hide it.
+    """
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
         self._network = ReaderNetwork()
@@ -78,7 +81,7 @@ class PromptMetric:
         self._network.eval()
 
     def follow(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> list[float]:
-        """Score uint8 pictures (h, w, 3), each by its own prompt: 0 nothing is as asked for, 1 everything is; NaN when the prompt names nothing.
+        """Score uint8 pictures (h, w, 3), each by its own prompt: 1 everything is as asked for, 0 something is not; NaN when the prompt names nothing.
 
         Where a prompt names two values of an attribute, either will do.
         """
@@ -90,7 +93,7 @@ class PromptMetric:
             seen = self._read([images[index] for index in part])
             for index, probabilities in zip(part, seen, strict=True):
                 met = [sum(probabilities[name][value] for value in values) for name, values in asked[index].items()]
-                scores[index] = sum(met) / len(met)
+                scores[index] = math.prod(met)
         return scores
 
     @torch.no_grad()

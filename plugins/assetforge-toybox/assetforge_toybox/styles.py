@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image, ImageFilter
 
 from assetforge_toybox.drawing import SUPERSAMPLE, Colour, Layer, Style, mix, tint
+from assetforge_toybox.phrases import STYLE_PHRASES
 
 PAPER: Colour = (250, 246, 232)
 INK: Colour = (30, 24, 40)
@@ -36,9 +37,9 @@ def _soften(image: Image.Image) -> Image.Image:
 
 
 STYLES: dict[str, Style] = {
-    "poster": Style("flat poster", _flat_fill),
-    "comic": Style("comic drawing", _comic_fill, ink=INK, line={"subject": 1.3, "place": 0.8}),
-    "pastel": Style("soft pastel", _pastel_fill, finish=_soften),
-    "night": Style("night painting", _night_fill, night=True),
+    "poster": Style(STYLE_PHRASES["poster"], _flat_fill),
+    "comic": Style(STYLE_PHRASES["comic"], _comic_fill, ink=INK, line={"subject": 1.3, "place": 0.8}),
+    "pastel": Style(STYLE_PHRASES["pastel"], _pastel_fill, finish=_soften),
+    "night": Style(STYLE_PHRASES["night"], _night_fill, night=True),
 }
 """The styles by their short names; `Style.name` is the phrase that captions use."""

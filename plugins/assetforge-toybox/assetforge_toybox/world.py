@@ -14,32 +14,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from assetforge_toybox.drawing import SIZE, Colour, Pen, Style, Surface
+from assetforge_toybox.drawing import SIZE, Pen, Style, Surface
+from assetforge_toybox.phrases import COLOURS, PLACE_PHRASES, POSITION_PHRASES
 from assetforge_toybox.places import PLACES
 from assetforge_toybox.styles import STYLES
 from assetforge_toybox.subjects import SUBJECTS
 
-COLOURS: dict[str, Colour] = {
-    "red": (216, 40, 44),
-    "orange": (240, 130, 30),
-    "yellow": (246, 206, 36),
-    "green": (52, 166, 66),
-    "teal": (20, 164, 166),
-    "blue": (38, 92, 206),
-    "purple": (126, 58, 186),
-    "pink": (236, 92, 170),
-}
-"""Main colours, spaced by hue so that a lighter or darker style keeps them apart."""
-
-PLACE_PHRASES: dict[str, str] = {
-    "beach": "at the beach",
-    "forest": "in the forest",
-    "snow": "in the snow",
-    "city": "in the city",
-    "desert": "in the desert",
-    "room": "in a room",
-}
-POSITION_PHRASES: dict[str, str] = {"left": "on the left", "centre": "in the middle", "right": "on the right"}
 POSITIONS: dict[str, float] = {"left": 17.0, "centre": 32.0, "right": 47.0}
 SIZES: dict[str, float] = {"small": 22.0, "medium": 28.0, "large": 34.0}
 SIZE_WORDS: dict[str, str] = {"small": "small", "medium": "", "large": "big"}

@@ -43,7 +43,8 @@ def test_drawn_scenes_follow_their_captions_and_no_other(metric):
     shown = pictures(scenes)
     right = np.array(metric.follow(shown, [caption(scene) for scene in scenes]))
     wrong = np.array(metric.follow(shown, [caption(scene) for scene in scenes[1:] + scenes[:1]]))
-    assert right.mean() > 0.95
+    # Five probabilities of 0.97 each, as the reader was trained with smoothed labels.
+    assert right.mean() > 0.8
     assert wrong.mean() < 0.5
     assert ((right >= 0) & (right <= 1)).all()
     assert (right > wrong).mean() > 0.95
@@ -53,11 +54,11 @@ def test_drawn_scenes_follow_their_captions_and_no_other(metric):
     ("attribute", "value"),
     [("subject", "mug"), ("colour", "blue"), ("place", "snow"), ("style", "night"), ("position", "right")],
 )
-def test_one_thing_that_is_wrong_costs_its_share(metric, attribute, value):
+def test_one_thing_that_is_wrong_costs_it_all(metric, attribute, value):
     shown = [Scene("robot", "red", "beach", "poster", position="left", seed=seed) for seed in range(8)]
     asked = [replace(scene, **{attribute: value}) for scene in shown]
     scores = metric.follow(pictures(shown), [caption(scene) for scene in asked])
-    assert np.mean(scores) == pytest.approx(0.8, abs=0.08)
+    assert np.mean(scores) < 0.08
 
 
 def test_what_a_prompt_does_not_name_does_not_count(metric):

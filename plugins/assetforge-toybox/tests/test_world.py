@@ -69,3 +69,12 @@ def test_learnt_merges_make_each_word_one_token():
     merges = learn_merges(["red", "robot", "room"])
     assert ("r", "o") in merges
     assert merges[-1][0] + merges[-1][1] in {"red</w>", "robot</w>", "room</w>"}
+
+
+def test_the_words_are_those_of_what_can_be_drawn():
+    from assetforge_toybox.phrases import STYLE_PHRASES, SUBJECT_NAMES
+    from assetforge_toybox.styles import STYLES
+    from assetforge_toybox.subjects import SUBJECTS
+
+    assert list(SUBJECTS) == list(SUBJECT_NAMES)
+    assert {name: style.name for name, style in STYLES.items()} == STYLE_PHRASES
