@@ -42,6 +42,9 @@ COMMANDS = (
     CommandEntry(
         "train", "assetforge.cli.train:train", "Train a LoRA of an asset on its newest dataset version.", _TRAIN
     ),
+    CommandEntry(
+        "sweep", "assetforge.cli.sweep:sweep", "Train a small grid of parameters, and rank what comes of it.", _TRAIN
+    ),
     CommandEntry("base", "assetforge.cli.base:app", "Base models: add, list, show, remove.", _TRAIN),
     CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, logs, stop, resume, priority, cancel.", _TRAIN),
     CommandEntry("recipe", "assetforge.cli.recipe:app", "Recipes: list, show.", _TRAIN),
@@ -65,6 +68,12 @@ COMMANDS = (
     CommandEntry("approve", "assetforge.cli.review:approve", "Approve a version, with a reason.", _REVIEW),
     CommandEntry("reject", "assetforge.cli.review:reject", "Reject a version, with a reason.", _REVIEW),
     CommandEntry("alias", "assetforge.cli.alias:app", "Movable names of versions: set, log, at.", _REVIEW),
+    CommandEntry(
+        "rank", "assetforge.cli.rank:rank", "Rank versions, or the checkpoints of a run, against each other.", _REVIEW
+    ),
+    CommandEntry(
+        "drift", "assetforge.cli.drift:drift", "Make a few pictures again and say what changed since.", _REVIEW
+    ),
     CommandEntry("fsck", "assetforge.cli.fsck:fsck", "Check that everything the film owns is there and whole.", _KEEP),
     CommandEntry("gc", "assetforge.cli.gc:gc", "Remove what nothing refers to any more.", _KEEP),
     CommandEntry("backup", "assetforge.cli.backup:backup", "Copy a film, consistently, while it is in use.", _KEEP),

@@ -38,6 +38,7 @@ from assetforge.extension.required import check_required
 from assetforge.services import activity
 from assetforge.services.assets import AssetInfo
 from assetforge.services.base_models import base_ref, record_base, recorded_base
+from assetforge.services.drift_queue import continue_drift_checks
 from assetforge.services.projects import Project
 from assetforge.services.render_plans import PlannedPass, RenderChoices, plan_passes
 from assetforge.services.results import verify_outputs
@@ -374,6 +375,8 @@ def register_result(project: Project, job_id: int, result: Result, workdir: Path
                 _register(session, row, cells[row_id(row.id)], promised, result)
         session.flush()
         continue_comparisons(session, [row_id(row.id) for row in rows])
+    # Also when everything was registered before: whoever did may have been killed in between.
+    continue_drift_checks(project, [row_id(row.id) for row in rows])
 
 
 def _cells_by_evaluation(rows: Sequence[Evaluation], result: Result) -> dict[int, dict[int, RenderedCell]]:
@@ -469,6 +472,7 @@ def close_job(project: Project, job_id: int, state: str, error: str) -> None:
         activity.record(session, "supervisor", state, f"renders of job {job_id}", error=error)
         session.flush()
         continue_comparisons(session, [row_id(row.id) for row in rows])
+    continue_drift_checks(project, [row_id(row.id) for row in rows])
 
 
 def _job_and_evaluations(session: Session, job_id: int) -> tuple[Job, list[Evaluation]]:
