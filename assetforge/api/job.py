@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = [
     "JOB_SCHEMA",
     "RESULT_SCHEMA",
+    "WITHIN",
     "BaseRef",
     "Cell",
     "DatasetItem",
@@ -253,6 +254,10 @@ class RenderPayload(_Wire):
     passes: tuple[RenderPass, ...]
 
 
+WITHIN = "within"
+"""Among the sides of a ``pair`` metric: it also compares pictures of one version with each other, such as those of one prompt."""
+
+
 class ScoreImage(_Wire):
     """A picture to score.
 
@@ -278,7 +283,8 @@ class ScorePayload(_Wire):
         params_list: Parameters per metric.
         images: Pictures.
         pairs: Keys of ``images`` that ``pair`` metrics compare.
-        sides: Per metric: what stands before the slash in the keys of the pictures it looks at; empty means all.
+        sides: Per metric: what stands before the slash in the keys of the pictures it looks at; empty means all. Pairs within one side are only looked at where
+            :data:`WITHIN` is named as well.
     """
 
     metrics: tuple[EngineRef, ...]

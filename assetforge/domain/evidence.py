@@ -6,25 +6,34 @@ Everything is paired by cell. Core cells answer whether the asset looks right; c
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from assetforge.api.job import Cell
 from assetforge.domain import paired_statistics as stats
 from assetforge.domain.regression import CellScores, Scores, image_key, is_broken, unit_vectors
 from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
 from assetforge.domain.verdict import Calibration, GuardEvidence, MetricEvidence, Verdict, VerdictRules, judge
 
-__all__ = ["Question", "ScoredMetric", "verdict_of"]
+__all__ = ["Question", "ScoredMetric", "seed_pairs", "verdict_of"]
 
 _Rows: TypeAlias = Sequence[CellScores]
 _Grid: TypeAlias = list[list[float | None]]
 _Vectors: TypeAlias = Mapping[str, NDArray[np.float64]]
 
 _NOISE_FACTOR = 2.0
+_FEW = 3
 _COPIES = 0.05
 """Share of the core pictures that may be copies; single ones happen where the references are all alike."""
+
+_SAMENESS = 0.1
+"""Loss of difference between seeds, on a scale from 0 (one picture) to 1, that a reviewer sees who lays the seeds side by side."""
+
+_READABLE = 0.5
+"""Share of the bare base's prompt following that the references must reach by their own captions; a metric that cannot read them cannot read the asset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,7 @@ class Question:
         references: Keys of the held-out references.
         training: Keys of the pictures the new version was trained on.
         others: Keys of references of other assets.
+        diversity: Name of the pair metric that says how much the seeds of a prompt differ; empty when there is none.
         retrain: Per metric and guard rail: mean differences between versions of one recipe that differ in their seed only.
         unready: Titles of metrics that could not run, such as for want of weights.
     """
@@ -68,6 +78,7 @@ class Question:
     references: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    diversity: str = ""
     retrain: Mapping[str, Sequence[float]] = field(default_factory=dict)
     unready: tuple[str, ...] = ()
 
@@ -179,7 +190,9 @@ def _guards(
         if _watches(question, metric):
             yield _change(question, metric.name, metric.title, metric.margin, core, _near(metric.name), higher=True)
         if metric.kind == "prompt" and metric.gates:
-            yield _change(question, metric.name, metric.title, metric.margin, core, _single(metric.name), higher=True)
+            yield _prompt_following(core, scores, question, metric)
+        if metric.name == question.diversity:
+            yield _diversity(core, scores, question, metric)
     if primary is None:
         return
     bleeding = [row for row in rows if row.cell.strength != 0 and row.cell.block.startswith(BLEED_PREFIX)]
@@ -187,7 +200,6 @@ def _guards(
         yield _change(question, "bleed", "likeness without the trigger", primary.margin, bleeding, _near(primary.name))
         title = "distance from the base without the trigger"
         yield _change(question, "stray", title, primary.margin, bleeding, _strayed(primary.name))
-    yield _diversity(core, scores, question, primary)
 
 
 def _change(
@@ -215,8 +227,26 @@ def _margin(question: Question, name: str, declared: float) -> float:
     return max(declared, _NOISE_FACTOR * (stats.retrain_noise(question.retrain.get(name, ())) or 0.0))
 
 
-def _single(metric: str) -> Callable[[CellScores, str], float | None]:
-    return lambda row, side: row.singles.get(metric, {}).get(side)
+def _prompt_following(core: _Rows, scores: Scores, question: Question, metric: ScoredMetric) -> GuardEvidence:
+    """How well prompts are followed, as far as the references follow their own captions by this metric.
+
+    What lies beyond that counts for nothing: a picture without the asset is easier to read than one with it. Where the references are hardly readable at all
+    nothing is measured.
+    """
+    given = scores.get(metric.name, {})
+    read = [given.get(key) for key in question.references]
+    known = [float(one) for one in read if isinstance(one, int | float) and math.isfinite(one)]
+    ceiling = float(np.mean(known)) if len(known) >= _FEW else math.inf
+
+    def value(row: CellScores, side: str) -> float | None:
+        seen = row.singles.get(metric.name, {}).get(side)
+        return None if seen is None else min(seen, ceiling)
+
+    floor = [seen for row in core if (seen := row.singles.get(metric.name, {}).get("control")) is not None]
+    if floor and ceiling < _READABLE * float(np.mean(floor)):
+        title = f"{metric.title} (which cannot read this asset's references)"
+        return GuardEvidence(name=metric.name, title=title, margin=metric.margin)
+    return _change(question, metric.name, metric.title, metric.margin, core, value, higher=True)
 
 
 def _near(metric: str) -> Callable[[CellScores, str], float | None]:
@@ -244,27 +274,40 @@ def _copies(core: _Rows, scores: Scores, question: Question, metric: ScoredMetri
     )
 
 
+def seed_pairs(cells: Sequence[Cell]) -> list[tuple[int, int]]:
+    """Indexes of core cells that differ in their seed only, each with the next of its prompt."""
+    groups: dict[tuple[str, str, float], list[int]] = {}
+    for cell in cells:
+        if cell.block.startswith(CORE_PREFIX) and cell.strength != 0:
+            groups.setdefault((cell.block, cell.prompt, cell.strength), []).append(cell.index)
+    return [pair for indexes in groups.values() for pair in pairwise(indexes)]
+
+
 def _diversity(core: _Rows, scores: Scores, question: Question, metric: ScoredMetric) -> GuardEvidence:
-    """How much pictures of one prompt differ between seeds: a version that always paints the same picture has lost something."""
-    vectors = unit_vectors(scores.get(metric.name, {}))
+    """How much pictures of one prompt differ between seeds: a version that always paints the same picture has lost something.
+
+    By what the pictures look like and not by an embedding of likeness: that has to be the same for all seeds.
+    """
+    given = scores.get(metric.name, {})
+
+    def distance(side: str, first: int, second: int) -> float | None:
+        seen = given.get(f"{image_key(side, first)}|{image_key(side, second)}")
+        if not isinstance(seen, int | float):
+            return None
+        return 1.0 - float(seen) if metric.direction == "higher" else float(seen)
 
     def spread(side: str) -> _Grid:
-        return [[_spread([vectors.get(image_key(side, row.cell.index)) for row in rows])] for rows in _by_prompt(core)]
+        return [
+            [distance(side, first.cell.index, second.cell.index) for first, second in pairwise(rows)]
+            for rows in _by_prompt(core)
+            if len(rows) > 1
+        ]
 
     return GuardEvidence(
         name="diversity",
         title="difference between seeds",
-        margin=_margin(question, "diversity", metric.margin),
+        margin=_margin(question, "diversity", _SAMENESS),
         new=spread("new"),
         baseline=spread("baseline"),
         higher_is_better=True,
     )
-
-
-def _spread(vectors: Sequence[NDArray[np.float64] | None]) -> float | None:
-    known = [vector for vector in vectors if vector is not None]
-    if len(known) < 2:
-        return None
-    table = np.stack(known)
-    pairs = len(known) * (len(known) - 1)
-    return float(1.0 - ((table @ table.T).sum() - np.trace(table @ table.T)) / pairs)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assetforge.api.context import Stopped
-from assetforge.api.job import EngineRef, ScoreImage, ScorePayload
+from assetforge.api.job import WITHIN, EngineRef, ScoreImage, ScorePayload
 from assetforge.api.params import Params
 from assetforge.api.protocols import Metric
 from assetforge.errors import PluginError
@@ -77,12 +77,16 @@ def _items(payload: ScorePayload, kind: str, sides: Sequence[str]) -> list[_Item
         return [
             _Item(f"{first}|{second}", (images[first], images[second]))
             for first, second in payload.pairs
-            if seen(first) and seen(second)
+            if seen(first) and seen(second) and (_apart(first, second) or WITHIN in sides)
         ]
     wanted = [image for image in payload.images if seen(image.key)]
     if kind == "prompt":
         return [_Item(image.key, (image,), image.prompt) for image in wanted if image.prompt]
     return [_Item(image.key, (image,)) for image in wanted]
+
+
+def _apart(first: str, second: str) -> bool:
+    return first.partition("/")[0] != second.partition("/")[0]
 
 
 class _Pictures:

@@ -16,12 +16,13 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from assetforge.api.events import ComparisonReady
-from assetforge.api.job import Cell, EngineRef, JobSpec, Resources, Result, ScoreImage, ScorePayload
+from assetforge.api.job import WITHIN, Cell, EngineRef, JobSpec, Resources, Result, ScoreImage, ScorePayload
 from assetforge.config import load_settings
 from assetforge.db.models import Alias, Asset, BaseModelRecord, Version
 from assetforge.db.models_jobs import Comparison, Evaluation, Job
 from assetforge.domain.bundle import BundlePlan, InputFile
 from assetforge.domain.canonical import canonical_json, digest
+from assetforge.domain.evidence import seed_pairs
 from assetforge.domain.names import version_address
 from assetforge.domain.regression import PAIRS, image_key
 from assetforge.domain.states import OPEN_JOB_STATES
@@ -31,6 +32,7 @@ from assetforge.services import activity
 from assetforge.services.comparison_plan import (
     HeldOut,
     chosen_metrics,
+    diversity_metric,
     held_out_references,
     metric_plan,
     metrics_for_base,
@@ -94,6 +96,7 @@ def request_comparison(
     device: str = "auto",
     priority: int = 0,
     fresh: bool = False,
+    second_look: bool = True,
 ) -> ComparisonInfo:
     """Have a version compared; what was rendered or scored already is not done again.
 
@@ -112,6 +115,7 @@ def request_comparison(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         priority: Higher goes first.
         fresh: Render and score everything anew, so that one engine made it all.
+        second_look: Whether an inconclusive verdict may be asked for again over more prompts.
 
     Raises:
         NotFoundError: No such version, suite, metric, renderer or executor.
@@ -146,7 +150,10 @@ def request_comparison(
             "references": _references_json(references),
             "training": [list(item) for item in training_pictures(session, version)],
             "others": [list(item) for item in other_references(session, asset, ready)],
-            "looks": 2 if baseline is not None and can_be_extended(session, evaluation, settings) else 1,
+            "diversity": diversity_metric(ready),
+            "looks": 2
+            if second_look and baseline is not None and can_be_extended(session, evaluation, settings)
+            else 1,
             "executor": where,
             "device": device,
         }
@@ -189,6 +196,7 @@ def _references_json(references: HeldOut) -> dict[str, Any]:
         "items": [list(item) for item in references.items],
         "leaked": references.leaked,
         "certain": references.certain,
+        "captions": dict(references.captions),
     }
 
 
@@ -254,7 +262,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         for key, sha256 in hashes.items()
     ]
     inputs = {one.file: InputFile(path=one.file, sha256=one.sha256) for one in renders}
-    framed = _framed(project, plan, evaluation.plan["settings"])
+    framed = _framed(project, plan, evaluation.plan["settings"], asset.trigger)
     inputs |= {one.file: InputFile(path=one.file, data=one.data) for one in framed}
     payload = ScorePayload(
         metrics=tuple(EngineRef.model_validate(metric["engine"]) for metric in plan["metrics"]),
@@ -262,8 +270,8 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         images=tuple(
             ScoreImage(key=one.key, file=one.file, sha256=one.sha256, prompt=one.prompt) for one in (*renders, *framed)
         ),
-        pairs=tuple(dict.fromkeys(_pairs(control_index(cells), hashes))),
-        sides=tuple(_looks_at(metric) for metric in plan["metrics"]),
+        pairs=tuple(dict.fromkeys(_pairs(cells, hashes))),
+        sides=tuple(_looks_at(metric, plan.get("diversity", "")) for metric in plan["metrics"]),
     )
     spec = JobSpec(
         project=project.id,
@@ -286,7 +294,7 @@ class _Input:
     prompt: str = ""
 
 
-def _framed(project: Project, plan: Mapping[str, Any], settings: Mapping[str, Any]) -> list[_Input]:
+def _framed(project: Project, plan: Mapping[str, Any], settings: Mapping[str, Any], trigger: str) -> list[_Input]:
     """References at the size of the renders, each under the key of what it is there for."""
     wanted = {
         key(sha256): (sha256, crop)
@@ -297,32 +305,45 @@ def _framed(project: Project, plan: Mapping[str, Any], settings: Mapping[str, An
         )
         for sha256, crop in items
     }
+    captions = plan["references"].get("captions", {})
     found = []
     for key, (sha256, crop) in wanted.items():
         data = framed_png(project.blobs.path(sha256), crop, settings["width"], settings["height"])
-        found.append(
-            _Input(key, f"inputs/references/{key.replace('/', '-')}.png", hashlib.sha256(data).hexdigest(), data)
-        )
+        file = f"inputs/references/{key.replace('/', '-')}.png"
+        # Held-out references say how well a prompt can be followed with this asset in the picture.
+        prompt = without_trigger(captions.get(sha256, ""), trigger) if key == reference_key(sha256) else ""
+        found.append(_Input(key, file, hashlib.sha256(data).hexdigest(), data, prompt))
     return found
 
 
-def _looks_at(metric: Mapping[str, Any]) -> tuple[str, ...]:
+def _looks_at(metric: Mapping[str, Any], diversity: str) -> tuple[str, ...]:
     """Which pictures a metric has something to say about."""
+    versions = ("new", "baseline", "control")
+    if metric["kind"] == "prompt":
+        return (*versions, "ref")
+    if metric["engine"]["name"] == diversity:
+        return (*versions, WITHIN)
     if metric["kind"] != "embedding":
-        return ("new", "baseline", "control")
+        return versions
     if metric.get("copy_limit") is not None:
         return ("new", "baseline", "train")
-    return ("new", "baseline", "control", "ref", "other")
+    return (*versions, "ref", "other")
 
 
-def _pairs(controls: Mapping[int, int], hashes: Mapping[str, str]) -> list[tuple[str, str]]:
+def _pairs(cells: Sequence[Cell], hashes: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The sides of each cell, and the seeds of each prompt."""
     pairs = []
-    for index, control in controls.items():
+    for index, control in control_index(cells).items():
         keys = {
             side: image_key(side, control if side == "control" else index) for side in ("new", "baseline", "control")
         }
         pairs += [(keys[a], keys[b]) for a, b in PAIRS if keys[a] in hashes and keys[b] in hashes]
-    return pairs
+    seeds = [
+        (image_key(side, first), image_key(side, second))
+        for side in ("new", "baseline")
+        for first, second in seed_pairs(cells)
+    ]
+    return pairs + [(first, second) for first, second in seeds if first in hashes and second in hashes]
 
 
 def register_result(project: Project, job_id: int, result: Result, workdir: Path) -> None:

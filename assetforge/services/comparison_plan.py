@@ -1,7 +1,7 @@
 """What a comparison measures: which metrics fit the asset, and which references no training saw. Nothing here writes."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256 as hash_of
 from typing import Any
 
@@ -17,6 +17,7 @@ from assetforge.extension.registry import Registered, get_registry, load
 __all__ = [
     "HeldOut",
     "chosen_metrics",
+    "diversity_metric",
     "held_out_references",
     "metric_plan",
     "metrics_for_base",
@@ -37,6 +38,7 @@ class HeldOut:
     Attributes:
         dataset: Address of the dataset version they come from; empty when there is none.
         items: Hash and crop (``left,top,right,bottom`` or empty) of each.
+        captions: Caption of each, by hash.
         leaked: How many were left out because the baseline was trained on them.
         certain: The dataset is the one the version was trained on; otherwise nobody knows whether training saw them.
     """
@@ -45,6 +47,7 @@ class HeldOut:
     items: tuple[tuple[str, str], ...]
     leaked: int
     certain: bool
+    captions: Mapping[str, str] = field(default_factory=dict)
 
 
 def chosen_metrics(asset: Asset) -> tuple[str, ...]:
@@ -151,6 +154,12 @@ def primary_metric(metrics: Sequence[dict[str, Any]]) -> str:
     return str(best["engine"]["name"]) if best else ""
 
 
+def diversity_metric(metrics: Sequence[dict[str, Any]]) -> str:
+    """The pair metric that says how much two seeds of a prompt differ: a learned one before structural similarity; empty when neither can run."""
+    names = {metric["engine"]["name"] for metric in metrics if metric["kind"] == "pair"}
+    return next((name for name in ("lpips", "ssim") if name in names), "")
+
+
 def held_out_references(session: Session, asset: Asset, version: Version, baseline: Version | None) -> HeldOut:
     """The held-out references of the version's own dataset, without those that the baseline was trained on.
 
@@ -180,6 +189,7 @@ def held_out_references(session: Session, asset: Asset, version: Version, baseli
         items=kept,
         leaked=len(rows) - len(kept),
         certain=run is not None,
+        captions={row.sha256: row.caption for row in rows},
     )
 
 

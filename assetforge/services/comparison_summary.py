@@ -205,6 +205,7 @@ def _verdict(given: Gathered, rows: Sequence[CellScores], scores: Scores, primar
         references=tuple(given.references),
         training=tuple(training_key(sha256) for sha256, _crop in plan.get("training", ())),
         others=tuple(other_key(sha256) for sha256, _crop in plan.get("others", ())),
+        diversity=plan.get("diversity", ""),
         retrain=given.retrain,
         unready=tuple(metric["title"] for metric in plan.get("unready", ())),
     )

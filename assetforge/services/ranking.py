@@ -188,7 +188,8 @@ def request_ranking(
     # All of them in one job, so that the base is loaded once; the comparisons find these renders.
     request_renders(project, [reference.address, *others], base=base_model, **about)
     asked = [
-        (one, request_comparison(project, one, reference.address, base_model=base_model, **about)) for one in others
+        (one, request_comparison(project, one, reference.address, base_model=base_model, second_look=False, **about))
+        for one in others
     ]
     return RankingRequest(
         asset=asset,

@@ -40,14 +40,15 @@ from regression_population import (
     material,
     members,
     render,
+    shared,
 )
 
-from assetforge.domain.evidence import Question, ScoredMetric, verdict_of
+from assetforge.domain.evidence import Question, ScoredMetric, seed_pairs, verdict_of
 from assetforge.domain.regression import cell_scores, image_key
 from assetforge.domain.suite import control_index, without_trigger
 from assetforge.domain.verdict import Verdict, VerdictRules
 from assetforge.extension.registry import get_registry, load
-from assetforge.services.comparison_plan import metric_plan, primary_metric, ready_metrics
+from assetforge.services.comparison_plan import diversity_metric, metric_plan, primary_metric, ready_metrics
 
 FALSE_ALARMS, POWER, BETTER = 0.05, 0.9, 0.8
 IMPROVEMENT = "three times the references"
@@ -82,9 +83,14 @@ class Judge:
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
-        """Metrics that look at one picture and can run here; pairs show change only and decide nothing."""
+        """Metrics that decide anything and can run here: of those that compare two pictures only the one for the difference between seeds."""
         fitting, _unready = ready_metrics(metric_plan(self.member.kind))
-        return [one for one in fitting if one["kind"] != "pair" and "toybox" in (one["bases"] or ["toybox"])]
+        told = diversity_metric(fitting)
+        return [
+            one
+            for one in fitting
+            if (one["kind"] != "pair" or one["engine"]["name"] == told) and "toybox" in (one["bases"] or ["toybox"])
+        ]
 
     @cached_property
     def engines(self) -> dict[str, Any]:
@@ -96,7 +102,18 @@ class Judge:
         """Per metric: one score per cell, in their order."""
         pictures = list(render(self.root, variant, self.name, part))
         prompts = [without_trigger(cell.prompt, self.member.trigger) for cell in cells_of(self.name, part)]
-        return {one["engine"]["name"]: self._run(one, pictures, prompts) for one in self.metrics}
+        return {
+            one["engine"]["name"]: self._run(one, pictures, prompts) for one in self.metrics if one["kind"] != "pair"
+        }
+
+    @cache  # noqa: B019
+    def between_seeds(self, variant: Variant, part: str) -> dict[tuple[int, int], float]:
+        """The difference between seeds, by the indexes of two cells."""
+        cells, pictures = cells_of(self.name, part), render(self.root, variant, self.name, part)
+        place = {cell.index: number for number, cell in enumerate(cells)}
+        pairs = seed_pairs(cells)
+        shown = [(pictures[place[first]], pictures[place[second]]) for first, second in pairs]
+        return dict(zip(pairs, self.engines[diversity_metric(self.metrics)].compare(shown), strict=True))
 
     def _run(self, metric: dict[str, Any], pictures: list[NDArray[np.uint8]], prompts: list[str]) -> list[Any]:
         engine, kind = self.engines[metric["engine"]["name"]], metric["kind"]
@@ -115,12 +132,16 @@ class Judge:
             # No other style is in the film.
             **({} if self.member.kind == "style" else {f"other/{n}": picture for n, picture in enumerate(others)}),
         }
+        captions = dict.fromkeys(pictures, "") | {
+            f"ref/{number}": without_trigger(one.caption, self.member.trigger)
+            for number, one in enumerate(shared(self.name)[1])
+        }
         return {
             one["engine"]["name"]: dict(
-                zip(pictures, self.engines[one["engine"]["name"]].embed(list(pictures.values())), strict=True)
+                zip(pictures, self._run(one, list(pictures.values()), list(captions.values())), strict=True)
             )
             for one in self.metrics
-            if one["kind"] == "embedding"
+            if one["kind"] in ("embedding", "prompt")
         }
 
     @cache  # noqa: B019
@@ -152,6 +173,11 @@ class Judge:
                         image_key(side, cell.index): value
                         for cell, value in zip(cells_of(self.name, part), values, strict=True)
                     }
+                if variant is not None:
+                    scores[diversity_metric(self.metrics)] |= {
+                        f"{image_key(side, first)}|{image_key(side, second)}": value
+                        for (first, second), value in self.between_seeds(variant, part).items()
+                    }
         kinds = {one["engine"]["name"]: one["kind"] for one in self.metrics if one["copy_limit"] is None}
         references = [f"ref/{number}" for number in range(len(held_out(self.name)))]
         controls = control_index(cells)
@@ -171,6 +197,7 @@ class Judge:
             references=tuple(references),
             training=tuple(key for given in self.learnt(pair.new).values() for key in given),
             others=tuple(key for given in self.standing.values() for key in given if key.startswith("other/")),
+            diversity=diversity_metric(self.metrics),
             retrain=self.retrain,
         )
         return verdict_of(rows, scores, question, rules)

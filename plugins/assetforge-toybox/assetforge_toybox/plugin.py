@@ -15,8 +15,8 @@ SEEN_COSINE = 0.02
 """Loss of cosine to the references that a person sees. Pictures of one cell by two versions were laid side by side: at a loss of 0.01 nobody could say which was
 worse; at 0.02 a face, a handle or an outline is drawn less clearly for whoever compares; at 0.05 anybody sees it; at 0.1 it is somebody else."""
 
-SEEN_PROBABILITY = 0.05
-"""Loss of prompt following that a person sees: in one more picture out of twenty something is not as the prompt says."""
+SEEN_PROBABILITY = 0.1
+"""Loss of prompt following that a person sees: in one more picture out of ten something is not as the prompt says."""
 
 
 @hookimpl
