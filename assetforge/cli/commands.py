@@ -71,6 +71,7 @@ COMMANDS = (
     CommandEntry(
         "rank", "assetforge.cli.rank:rank", "Rank versions, or the checkpoints of a run, against each other.", _REVIEW
     ),
+    CommandEntry("calibrate", "assetforge.cli.calibrate:calibrate", "Measure what training again changes.", _REVIEW),
     CommandEntry(
         "drift", "assetforge.cli.drift:drift", "Make a few pictures again and say what changed since.", _REVIEW
     ),

@@ -18,11 +18,18 @@ from assetforge.domain.regression import CellScores, Scores, image_key, is_broke
 from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
 from assetforge.domain.verdict import Calibration, GuardEvidence, MetricEvidence, Verdict, VerdictRules, judge
 
-__all__ = ["Question", "ScoredMetric", "seed_pairs", "verdict_of"]
+__all__ = ["LIMITED", "Margin", "Question", "ScoredMetric", "margins", "seed_pairs", "verdict_of"]
 
 _Rows: TypeAlias = Sequence[CellScores]
 _Grid: TypeAlias = list[list[float | None]]
 _Vectors: TypeAlias = Mapping[str, NDArray[np.float64]]
+
+LIMITED = ("validity",)
+"""Guard rails that are held against a limit and so have no margin; metrics that find copies are so too."""
+
+_BLEED = "likeness without the trigger"
+_STRAY = "distance from the base without the trigger"
+_SEEDS = "difference between seeds"
 
 _NOISE_FACTOR = 2.0
 _FEW = 3
@@ -119,6 +126,67 @@ def _watches(question: Question, metric: ScoredMetric) -> bool:
     return metric.likeness and not metric.gates and bool(question.retrain.get(metric.name))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """How much one metric or guard rail of a verdict may lose.
+
+    Attributes:
+        name: Of the metric or guard rail.
+        title: What it measures.
+        guard: It is a guard rail.
+        declared: The smallest loss that a reviewer can see.
+        noise: What training again changes, root mean square; ``None`` when that was never measured.
+        pairs: Pairs of trainings that it comes from.
+        counts: The margin that counts.
+    """
+
+    name: str
+    title: str
+    guard: bool
+    declared: float
+    noise: float | None
+    pairs: int
+    counts: float
+
+
+def margins(
+    metrics: Sequence[ScoredMetric], primary: str, diversity: str, retrain: Mapping[str, Sequence[float]]
+) -> list[Margin]:
+    """The margins of a verdict, the deciding metric first; what is held against a limit has none.
+
+    Args:
+        metrics: All metrics that would run.
+        primary: Name of the one that decides; empty when no installed one can.
+        diversity: See :class:`Question`.
+        retrain: See :class:`Question`.
+    """
+    question = Question(
+        new="", baseline="", primary=primary, metrics=tuple(metrics), diversity=diversity, retrain=retrain
+    )
+
+    def margin(name: str, title: str, declared: float, *, guard: bool = True) -> Margin:
+        known = retrain.get(name, ())
+        return Margin(
+            name=name,
+            title=title,
+            guard=guard,
+            declared=declared,
+            noise=stats.retrain_noise(known),
+            pairs=len(known),
+            counts=_widened(declared, known),
+        )
+
+    likenesses = sorted((one for one in metrics if one.likeness), key=lambda one: one.name != primary)
+    found = [margin(one.name, one.title, one.margin, guard=_watches(question, one)) for one in likenesses]
+    found += [margin(one.name, one.title, one.margin) for one in metrics if one.kind == "prompt" and one.gates]
+    if diversity:
+        found.append(margin("diversity", _SEEDS, _SAMENESS))
+    deciding = next((one for one in metrics if one.name == primary), None)
+    if deciding is not None:
+        found += [margin("bleed", _BLEED, deciding.margin), margin("stray", _STRAY, deciding.margin)]
+    return found
+
+
 def _core(rows: _Rows) -> _Rows:
     """The cells that ask whether the asset looks right; in suites without core blocks all cells with the trigger at full strength."""
     worn = [row for row in rows if row.cell.strength != 0]
@@ -197,9 +265,8 @@ def _guards(
         return
     bleeding = [row for row in rows if row.cell.strength != 0 and row.cell.block.startswith(BLEED_PREFIX)]
     if bleeding:
-        yield _change(question, "bleed", "likeness without the trigger", primary.margin, bleeding, _near(primary.name))
-        title = "distance from the base without the trigger"
-        yield _change(question, "stray", title, primary.margin, bleeding, _strayed(primary.name))
+        yield _change(question, "bleed", _BLEED, primary.margin, bleeding, _near(primary.name))
+        yield _change(question, "stray", _STRAY, primary.margin, bleeding, _strayed(primary.name))
 
 
 def _change(
@@ -224,7 +291,11 @@ def _change(
 
 def _margin(question: Question, name: str, declared: float) -> float:
     """As for metrics: what a reviewer can see, or twice what training again changes."""
-    return max(declared, _NOISE_FACTOR * (stats.retrain_noise(question.retrain.get(name, ())) or 0.0))
+    return _widened(declared, question.retrain.get(name, ()))
+
+
+def _widened(declared: float, retrain: Sequence[float]) -> float:
+    return max(declared, _NOISE_FACTOR * (stats.retrain_noise(retrain) or 0.0))
 
 
 def _prompt_following(core: _Rows, scores: Scores, question: Question, metric: ScoredMetric) -> GuardEvidence:
@@ -305,7 +376,7 @@ def _diversity(core: _Rows, scores: Scores, question: Question, metric: ScoredMe
 
     return GuardEvidence(
         name="diversity",
-        title="difference between seeds",
+        title=_SEEDS,
         margin=_margin(question, "diversity", _SAMENESS),
         new=spread("new"),
         baseline=spread("baseline"),

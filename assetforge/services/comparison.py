@@ -66,7 +66,7 @@ from assetforge.services.releases import APPROVED
 from assetforge.services.rendering import RenderRequest, request_renders
 from assetforge.services.results import verify_outputs
 from assetforge.services.score_queue import continue_comparisons
-from assetforge.services.versions import find_version, row_id
+from assetforge.services.versions import find_version, row_id, standing
 
 __all__ = [
     "ComparisonInfo",
@@ -105,7 +105,7 @@ def request_comparison(
     Args:
         project: The film.
         new: The version under test.
-        base: The baseline; by default the approved version, else the version before, else none but the bare base.
+        base: The baseline; by default the approved version, else the version before that is neither rejected nor retired, else none but the bare base.
         suite: Name of the suite; by default the asset's.
         metrics: Only these metrics; by default those in the asset's setting ``metrics``, else all that fit its type.
         quick: Only the quick size of the suite.
@@ -184,9 +184,8 @@ def _sides(session: Session, new: str, base: str) -> tuple[Asset, Version, Versi
     approved = session.exec(
         of_asset.join(Alias, col(Alias.version_id) == Version.id).where(Alias.name == APPROVED)
     ).first()
-    previous = of_asset.where(Version.number < version.number, Version.stage != "rejected").order_by(
-        col(Version.number).desc()
-    )
+    earlier = of_asset.where(Version.number < version.number, Version.stage != "rejected", standing())
+    previous = earlier.order_by(col(Version.number).desc())
     return asset, version, approved or session.exec(previous).first()
 
 
@@ -256,7 +255,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         asset = session.get_one(Asset, row.asset_id)
     plan = row.summary["plan"]
     cells = [Cell.model_validate(cell) for cell in evaluation.plan["cells"]]
-    prompts = {cell.index: without_trigger(cell.prompt, asset.trigger) for cell in cells}
+    prompts = {cell.index: _words(cell, asset.trigger) for cell in cells}
     renders = [
         _Input(key, f"inputs/renders/{sha256}.png", sha256, prompt=prompts.get(int(key.rpartition("/")[2]), ""))
         for key, sha256 in hashes.items()
@@ -314,6 +313,12 @@ def _framed(project: Project, plan: Mapping[str, Any], settings: Mapping[str, An
         prompt = without_trigger(captions.get(sha256, ""), trigger) if key == reference_key(sha256) else ""
         found.append(_Input(key, file, hashlib.sha256(data).hexdigest(), data, prompt))
     return found
+
+
+def _words(cell: Cell, trigger: str) -> str:
+    """What a prompt says to a metric, which knows none of the film's trigger words."""
+    prompt = without_trigger(cell.prompt, trigger)
+    return without_trigger(prompt, cell.beside.trigger) if cell.beside is not None else prompt
 
 
 def _looks_at(metric: Mapping[str, Any], diversity: str) -> tuple[str, ...]:

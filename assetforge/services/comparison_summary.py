@@ -27,7 +27,16 @@ from assetforge.services.comparison_records import ComparisonInfo, comparison_in
 from assetforge.services.noise import retrain_noise
 from assetforge.services.versions import row_id
 
-__all__ = ["Gathered", "gather", "other_key", "reference_key", "score_rows", "summarise", "training_key"]
+__all__ = [
+    "Gathered",
+    "gather",
+    "other_key",
+    "reference_key",
+    "score_rows",
+    "scored_metric",
+    "summarise",
+    "training_key",
+]
 
 SUMMARY_SCHEMA = "assetforge/comparison-summary/1"
 
@@ -47,6 +56,7 @@ class Gathered:
         plan: What was planned: metrics, references, training pictures, references of others, looks.
         retrain: What training again changes, per metric and guard rail.
         rounds: Row ids of the comparisons that were put together, the first one first.
+        left_out: Blocks of the suite that were not rendered, and why.
     """
 
     info: ComparisonInfo
@@ -59,6 +69,7 @@ class Gathered:
     plan: Mapping[str, Any]
     retrain: Mapping[str, Sequence[float]]
     rounds: tuple[int, ...]
+    left_out: Mapping[str, str]
 
     @property
     def references(self) -> list[str]:
@@ -98,6 +109,7 @@ def gather(session: Session, row: Comparison) -> Gathered:
         plan=row.summary["plan"],
         retrain=retrain_noise(session, asset, evaluations[0].base_model_id, leave_out=row_id(rounds[0].id)),
         rounds=tuple(row_id(one.id) for one in rounds),
+        left_out=evaluations[0].plan.get("left_out", {}),
     )
 
 
@@ -182,7 +194,7 @@ def summarise(given: Gathered, rows: Sequence[CellScores], scores: Scores) -> di
         "pixels": pixel_means(rows),
         "verdict": _verdict(given, rows, scores, primary),
     }
-    summary["flags"] = [*_conditions(summary, plan), *find_flags(rows)]
+    summary["flags"] = [*_conditions(summary, plan), *_left_out(given), *find_flags(rows)]
     summary["sentence"] = _sentence(summary)
     return summary
 
@@ -201,7 +213,7 @@ def _verdict(given: Gathered, rows: Sequence[CellScores], scores: Scores, primar
         new=given.info.version,
         baseline=given.info.baseline,
         primary=primary,
-        metrics=tuple(_scored(metric) for metric in plan["metrics"]),
+        metrics=tuple(scored_metric(metric) for metric in plan["metrics"]),
         references=tuple(given.references),
         training=tuple(training_key(sha256) for sha256, _crop in plan.get("training", ())),
         others=tuple(other_key(sha256) for sha256, _crop in plan.get("others", ())),
@@ -212,7 +224,8 @@ def _verdict(given: Gathered, rows: Sequence[CellScores], scores: Scores, primar
     return verdict_of(rows, scores, question, VerdictRules(looks=plan.get("looks", 1))).as_json()
 
 
-def _scored(metric: Mapping[str, Any]) -> ScoredMetric:
+def scored_metric(metric: Mapping[str, Any]) -> ScoredMetric:
+    """A metric of a plan, as evidence is made of it."""
     return ScoredMetric(
         name=metric["engine"]["name"],
         title=metric["title"],
@@ -222,6 +235,13 @@ def _scored(metric: Mapping[str, Any]) -> ScoredMetric:
         margin=metric.get("margin", 0.0),
         copy_limit=metric.get("copy_limit"),
     )
+
+
+def _left_out(given: Gathered) -> list[dict[str, Any]]:
+    return [
+        {"code": "left-out", "cells": [], "message": f"The block {block} was left out. {why}"}
+        for block, why in given.left_out.items()
+    ]
 
 
 def _conditions(summary: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dict[str, Any]]:

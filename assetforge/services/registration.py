@@ -19,6 +19,7 @@ from assetforge.errors import JobError, NotFoundError, StorageError
 from assetforge.services import activity
 from assetforge.services.projects import Project
 from assetforge.services.results import store_output, verify_outputs
+from assetforge.services.versions import standing
 from assetforge.store.weights import read_tensor_table, stamp
 
 __all__ = ["KeptWeights", "kept_weights", "register_kept", "register_weights"]
@@ -141,7 +142,7 @@ def register_weights(
                 return ""
             number = _next_number(session, asset)
             parent = session.exec(
-                select(Version).where(Version.asset_id == asset.id).order_by(col(Version.number).desc())
+                select(Version).where(Version.asset_id == asset.id, standing()).order_by(col(Version.number).desc())
             ).first()
         address = version_address(asset.name, number)
         stamped = {"ss_output_name": f"{asset.name}-v{number:03d}", "assetforge.version": address}

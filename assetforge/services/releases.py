@@ -1,7 +1,8 @@
 """What people decide about versions: approve, reject, name, publish. Every decision is kept with who, when, why and on what evidence.
 
 Approving a version moves the alias ``approved`` to it and sets its stage. The version that was approved before keeps its stage: somebody did approve it, shots
-may be pinned to it, and the log tells when it stopped being the current one. ``retired`` is only ever set on purpose.
+may be pinned to it, and the log tells when it stopped being the current one. ``retired`` is only ever set on purpose, as for versions that were made to measure
+what training again changes (:mod:`assetforge.services.calibration`).
 
 Whoever decides over a version that was compared has opened the worst cells of that comparison, or says in words to decide without looking; the evidence says which.
 """
@@ -267,7 +268,10 @@ def set_alias(project: Project, alias: str, address: str, *, why: str = "") -> A
         raise UsageError(f"{alias!r} does not name an alias.", hint="Write it as ASSET@NAME, such as mara@hero.")
     check_name(name, what="alias")
     if name == LATEST:
-        raise UsageError("'latest' always names the newest version and cannot be moved.", hint="Choose another name.")
+        raise UsageError(
+            "'latest' always names the newest version that is not retired and cannot be moved.",
+            hint="Choose another name.",
+        )
     if name in (APPROVED, REJECTED):
         raise UsageError(
             f"{name!r} is what a review decides.",

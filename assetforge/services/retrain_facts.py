@@ -20,6 +20,7 @@ from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import AssetForgeError
 from assetforge.services.projects import Project
 from assetforge.services.succession import WATCH
+from assetforge.services.versions import CALIBRATION
 from assetforge.store.thumbs import ThumbStore
 
 __all__ = ["asset_changes", "change_marks", "spent_by"]
@@ -59,7 +60,9 @@ def asset_changes(project: Project, asset_id: int) -> AssetChanges:
     References that some run of the asset was trained on just as they are now count as unchanged, so that going back to them starts nothing.
     """
     with project.read() as session:
-        run = session.exec(select(Run).where(Run.asset_id == asset_id).order_by(col(Run.id).desc()).limit(1)).first()
+        # A calibration trains an older dataset again and says nothing about what changed since the newest one.
+        own = select(Run).where(Run.asset_id == asset_id, ~col(Run.cause).startswith(CALIBRATION))
+        run = session.exec(own.order_by(col(Run.id).desc()).limit(1)).first()
         open_run = session.exec(
             select(Run.id)
             .where(Run.asset_id == asset_id, col(Run.state).in_(OPEN_JOB_STATES))

@@ -26,6 +26,7 @@ from assetforge.services.recipes import resolve_recipe
 from assetforge.services.retrain_facts import asset_changes, spent_by
 from assetforge.services.succession import WATCH
 from assetforge.services.training import TrainingRequest, request_training
+from assetforge.services.versions import standing
 
 __all__ = ["CAUSE", "Explained", "explain", "explain_all", "local_now", "propose", "retrain"]
 
@@ -220,7 +221,7 @@ def _newest_version(project: Project, asset: AssetInfo) -> str:
     with project.read() as session:
         number = session.exec(
             select(Version.number)
-            .where(Version.asset_id == asset.id, Version.stage != "rejected")
+            .where(Version.asset_id == asset.id, Version.stage != "rejected", standing())
             .order_by(col(Version.number).desc())
         ).first()
     return version_address(asset.name, number) if number else ""

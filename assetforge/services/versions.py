@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import ColumnElement, and_, or_
 from sqlmodel import Session, col, func, select
 
 from assetforge.db.models import Alias, Asset, BaseModelRecord, DatasetVersion, Publication, Run, Version
@@ -18,6 +19,7 @@ from assetforge.services.projects import Project
 from assetforge.store.weights import read_metadata, read_tensor_table, tensor_hash
 
 __all__ = [
+    "CALIBRATION",
     "EvaluationFacts",
     "PublicationFacts",
     "VersionDetail",
@@ -28,8 +30,12 @@ __all__ = [
     "resolve_version",
     "row_id",
     "show_version",
+    "standing",
     "version_info",
 ]
+
+CALIBRATION = "calibration of "
+"""How the cause of a run begins that was made to measure what training again changes."""
 
 _FAMILY_BY_KOHYA = {
     "sd_v1": "sd15",
@@ -179,6 +185,16 @@ def row_id(value: int | None) -> int:
     return value
 
 
+def standing() -> ColumnElement[bool]:
+    """Of versions: they belong to the line of their asset, so that they may be its latest or a baseline.
+
+    Those that are retired do not, and neither do those that were made for calibration, unless somebody approved one.
+    """
+    measured = select(Run.id).where(col(Run.cause).startswith(CALIBRATION))
+    stage, run = col(Version.stage), col(Version.run_id)
+    return and_(stage != "retired", or_(stage == "approved", run.is_(None), run.not_in(measured)))
+
+
 def find_version(session: Session, address: str | VersionAddress) -> tuple[Asset, Version]:
     """The rows that an address names: ``mara/v2``, ``mara@approved``, ``mara@latest``.
 
@@ -192,7 +208,7 @@ def find_version(session: Session, address: str | VersionAddress) -> tuple[Asset
     if wanted.number is not None:
         found = session.exec(of_asset.where(Version.number == wanted.number)).first()
     elif wanted.alias == LATEST:
-        found = session.exec(of_asset.order_by(col(Version.number).desc())).first()
+        found = session.exec(of_asset.where(standing()).order_by(col(Version.number).desc())).first()
     else:
         found = session.exec(
             of_asset.join(Alias, col(Alias.version_id) == Version.id).where(Alias.name == wanted.alias)
@@ -243,7 +259,7 @@ def _infos(session: Session, rows: Sequence[tuple[Asset, Version]]) -> list[Vers
         names.setdefault(alias.version_id, []).append(alias.name)
     newest_numbers = (
         select(Version.asset_id, func.max(Version.number))
-        .where(col(Version.asset_id).in_(asset_ids))
+        .where(col(Version.asset_id).in_(asset_ids), standing())
         .group_by(col(Version.asset_id))
     )
     newest: dict[int, int] = {asset_id: number for asset_id, number in session.exec(newest_numbers).all()}  # noqa: C416 - rows are not pairs for mypy
