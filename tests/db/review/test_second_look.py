@@ -1,0 +1,238 @@
+"""A verdict that is left open has the suite's reserve rendered and is asked for again over everything; the answer as an exit code."""
+
+import json
+
+import pytest
+from sqlmodel import select
+
+from assetforge.cli.app import run as run_words
+from assetforge.cli.exit_codes import ExitCode
+from assetforge.db.models_jobs import Comparison, Evaluation
+from assetforge.services import comparison, rendering
+from assetforge.services.comparison import get_comparison, list_comparisons, read_scores, request_comparison
+from assetforge.services.project_config import set_value
+from assetforge.services.report import write_report
+from assetforge.services.suites import add_suite
+
+FIRST, RESERVE = 2, 6
+PLACES = [f"{{trigger}} {{class}} at place {number}" for number in range(FIRST + RESERVE)]
+
+
+def suite(name, prompts, reserve=()):
+    return (
+        f'name = "{name}"\nfamily = "sd15"\nasset_types = ["character"]\nsteps = 2\nwidth = 32\nheight = 32\n'
+        f'[[blocks]]\nname = "core"\nprompts = {json.dumps(list(prompts))}\nseeds = [1]\n'
+        f"reserve = {json.dumps(list(reserve))}\nquick = 1\n"
+    )
+
+
+@pytest.fixture
+def film(world, tmp_path):
+    """Suites of the film: two prompts and six in reserve, and all eight of them at once."""
+    for name, prompts, reserve in (("patient", PLACES[:FIRST], PLACES[FIRST:]), ("whole", PLACES, ())):
+        file = tmp_path / f"{name}.toml"
+        file.write_text(suite(name, prompts, reserve))
+        add_suite(world.project, file)
+    return world
+
+
+def settle(world, info):
+    """Do everything that is queued, also what follows from a verdict."""
+    while info.jobs or info.extended_by is not None:
+        for job in info.jobs:
+            hand = {"render": world.render, "score": world.score}[world.job(job).kind]
+            hand(job, world.folder / f"job{job}")
+        info = get_comparison(world.project, info.id if info.extended_by is None else info.extended_by)
+    return info
+
+
+def look(world, new="mara/v2", base="mara/v1", **about):
+    return settle(world, request_comparison(world.project, new, base, **{"suite": "patient", **about}))
+
+
+def test_an_open_verdict_asks_for_the_reserve_by_itself(film):
+    last = look(film)
+    first = get_comparison(film.project, last.extends)
+    assert (first.outcome, first.extended_by) == ("inconclusive", last.id)
+    assert last.outcome == "pass"
+    assert first.summary["plan"]["looks"] == last.summary["plan"]["looks"] == 2
+    assert first.summary["rounds"] == [first.id]
+    assert last.summary["rounds"] == [first.id, last.id]
+    assert (first.summary["counts"]["cells"], last.summary["counts"]["cells"]) == (FIRST, FIRST + RESERVE)
+    # Only what is new was rendered and scored.
+    with film.project.read() as session:
+        row = session.get_one(Comparison, last.id)
+        cells = session.get_one(Evaluation, row.evaluation_id).plan["cells"]
+    assert [cell["index"] for cell in cells] == list(range(FIRST, FIRST + RESERVE))
+    assert last.summary["engines"]["equal"]
+    # Whoever asks again is told the last word, and nothing is done again.
+    again = request_comparison(film.project, "mara/v2", "mara/v1", suite="patient")
+    assert (again.id, again.jobs) == (last.id, ())
+    assert len(list_comparisons(film.project)) == 2
+
+
+def test_its_figures_are_those_of_both_rounds_together(film):
+    last = look(film)
+    whole = look(film, suite="whole")
+    assert whole.extends is None
+    one, other = (info.summary["verdict"]["metrics"][0] for info in (last, whole))
+    assert one["prompts"] == other["prompts"] == FIRST + RESERVE
+    assert one["effect"] == pytest.approx(other["effect"])
+    assert last.summary["verdict_inputs"]["probe"]["core"]["similarity"] == pytest.approx(
+        whole.summary["verdict_inputs"]["probe"]["core"]["similarity"]
+    )
+    guards, others = (
+        {one["name"]: one["value"] for one in info.summary["verdict"]["guards"]} for info in (last, whole)
+    )
+    assert guards == pytest.approx(others)
+    # Each of two looks gets half of the chance of a wrong claim, so its interval is no narrower.
+    width, single = (one["interval"]["high"] - one["interval"]["low"] for one in (one, other))
+    assert width >= single
+    scores = read_scores(film.project, last.id)
+    assert [cell["index"] for cell in scores["cells"]] == list(range(FIRST + RESERVE))
+    assert len([key for key in scores["raw"]["probe"] if key.startswith("new/")]) == FIRST + RESERVE
+
+
+def test_a_clear_verdict_needs_no_second_look(film, tmp_path):
+    file = tmp_path / "clear.toml"
+    file.write_text(suite("clear", PLACES, ["{trigger} {class} elsewhere"]))
+    add_suite(film.project, file)
+    info = look(film, suite="clear")
+    assert (info.outcome, info.summary["plan"]["looks"], info.extended_by) == ("pass", 2, None)
+    assert len(list_comparisons(film.project)) == 1
+
+
+@pytest.mark.parametrize("why", ["not wished", "not in this film", "too many renders", "quick", "no baseline"])
+def test_when_there_is_no_second_look(film, why):
+    about = {}
+    if why == "not wished":
+        about = {"second_look": False}
+    elif why == "not in this film":
+        set_value(film.project.paths.config, "regression.extend", False)
+    elif why == "too many renders":
+        set_value(film.project.paths.config, "regression.max_renders", FIRST + RESERVE - 1)
+    elif why == "quick":
+        about = {"quick": True}
+    info = look(film, "mara/v1", "", **about) if why == "no baseline" else look(film, **about)
+    assert (info.state, info.extended_by, info.extends) == ("succeeded", None, None)
+    assert info.summary["plan"]["looks"] == 1
+    assert len(list_comparisons(film.project)) == 1
+
+
+def test_a_reserve_that_just_fits_is_used(film):
+    set_value(film.project.paths.config, "regression.max_renders", FIRST + RESERVE)
+    assert look(film).summary["rounds"][1:]
+
+
+def first_round(world):
+    """The comparison after its first verdict, and its second look that is queued."""
+    info = request_comparison(world.project, "mara/v2", "mara/v1", suite="patient")
+    while info.extended_by is None:
+        (job, *_) = info.jobs
+        hand = {"render": world.render, "score": world.score}[world.job(job).kind]
+        hand(job, world.folder / f"job{job}")
+        info = get_comparison(world.project, info.id)
+    return info, get_comparison(world.project, info.extended_by)
+
+
+@pytest.mark.parametrize("stage", ["renders", "scores"])
+def test_a_second_look_that_failed_is_asked_for_again(film, stage):
+    first, second = first_round(film)
+    (job,) = second.jobs
+    if stage == "scores":
+        film.render(job, film.folder / "again")
+        (job,) = get_comparison(film.project, second.id).jobs
+        comparison.close_job(film.project, job, "failed", "the metric raised")
+    else:
+        rendering.close_job(film.project, job, "failed", "out of memory")
+    film.finish(job, "failed")
+    failed = get_comparison(film.project, second.id)
+    assert (failed.state, failed.jobs) == ("failed", ())
+    again = request_comparison(film.project, "mara/v2", "mara/v1", suite="patient")
+    assert (again.id, again.state) == (second.id, "queued")
+    assert again.jobs
+    done = settle(film, again)
+    assert (done.outcome, done.summary["rounds"]) == ("pass", [first.id, second.id])
+
+
+def test_killed_between_the_verdict_and_the_wish_it_is_asked_for_once(film, monkeypatch):
+    def killed(*_args):
+        raise KeyboardInterrupt
+
+    info = request_comparison(film.project, "mara/v2", "mara/v1", suite="patient")
+    film.render(info.jobs[0], film.folder / "first")
+    (job,) = get_comparison(film.project, info.id).jobs
+    result = film.score_result(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "extend", killed)
+        with pytest.raises(KeyboardInterrupt):
+            comparison.register_result(film.project, job, result, film.folder)
+    halfway = get_comparison(film.project, info.id)
+    assert (halfway.outcome, halfway.extended_by) == ("inconclusive", None)
+    for _ in range(3):
+        comparison.register_result(film.project, job, result, film.folder)
+    film.finish(job)
+    with film.project.read() as session:
+        rows = session.exec(select(Comparison).order_by(Comparison.id)).all()
+    assert [(row.id, row.extends_id) for row in rows] == [(info.id, None), (info.id + 1, info.id)]
+    assert get_comparison(film.project, info.id).summary == halfway.summary
+    assert settle(film, get_comparison(film.project, info.id)).outcome == "pass"
+
+
+def test_asking_again_also_makes_up_for_a_second_look_that_was_never_asked_for(film, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "extend", lambda *_args: None)
+        first = look(film)
+    assert (first.outcome, first.extended_by) == ("inconclusive", None)
+    assert request_comparison(film.project, "mara/v2", "mara/v1", suite="patient").extends == first.id
+
+
+def test_a_report_shows_both_rounds(film, tmp_path):
+    last = look(film)
+    page = write_report(film.project, last.id, tmp_path / "both.html").read_text(encoding="utf-8")
+    for number in range(FIRST + RESERVE):
+        assert f"at place {number}" in page
+    document = json.loads(write_report(film.project, last.id, tmp_path / "both.json").read_text(encoding="utf-8"))
+    assert document["schema"] == "assetforge/report/1"
+    assert "pass" in json.dumps(document)
+    assert write_report(film.project, last.id, tmp_path / "both.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def gate(film, capsys):
+    """``gate(words) -> (exit code, document)`` of ``compare --gate`` over comparisons that are finished."""
+
+    def go(*words):
+        capsys.readouterr()
+        code = run_words(["compare", *words, "--gate", "--json", "--project", "film"])
+        return code, json.loads(capsys.readouterr().out)
+
+    return go
+
+
+def test_the_gate_answers_by_its_exit_code(film, gate):
+    look(film)
+    code, document = gate("mara/v2", "mara/v1", "--suite", "patient")
+    assert (code, document["verdict"]) == (ExitCode.OK, "pass")
+    # The other way around it is worse.
+    look(film, "mara/v1", "mara/v2")
+    code, document = gate("mara/v1", "mara/v2", "--suite", "patient")
+    assert (code, document["verdict"]) == (ExitCode.NO, "regressed")
+    assert int(code) == 1
+    look(film, suite="tiny-core")
+    code, document = gate("mara/v2", "mara/v1", "--suite", "tiny-core")
+    assert (code, document["verdict"]) == (ExitCode.TRY_AGAIN, "inconclusive")
+    assert int(code) == 75
+    look(film, "mara/v1", "")
+    code, document = gate("mara/v1", "--suite", "patient")
+    assert (code, document["verdict"], document["baseline"]) == (ExitCode.TRY_AGAIN, "", "")
+
+
+def test_quick_is_the_quick_size_and_never_more(film, gate):
+    info = look(film, quick=True)
+    code, document = gate("mara/v2", "mara/v1", "--suite", "patient", "--quick")
+    assert (code, document["comparison"], document["suite"]) == (ExitCode.TRY_AGAIN, info.id, "patient-quick")
+    assert document["summary"]["counts"]["cells"] == 1
+    assert run_words(["compare", "mara/v2", "mara/v1", "--suite", "tiny-core", "--quick", "--project", "film"]) == (
+        ExitCode.USAGE
+    )
