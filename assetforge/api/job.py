@@ -7,7 +7,7 @@ to the work folder and use forward slashes. A change that old readers cannot ign
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 __all__ = [
     "JOB_SCHEMA",
@@ -15,6 +15,7 @@ __all__ = [
     "WITHIN",
     "BaseRef",
     "Cell",
+    "Companion",
     "DatasetItem",
     "EngineRef",
     "JobSpec",
@@ -192,6 +193,24 @@ class LoraRef(_Wire):
     sha256: str
 
 
+class Companion(_Wire):
+    """A version of another asset, worn beside the one under test.
+
+    Attributes:
+        name: Address, such as ``ilse/v3``.
+        sha256: Hash of the LoRA file.
+        strength: Strength it is worn at.
+        trigger: Trigger word of the other asset.
+        class_word: Its class word.
+    """
+
+    name: str
+    sha256: str
+    strength: float = 1.0
+    trigger: str = ""
+    class_word: str = ""
+
+
 class Cell(_Wire):
     """One planned picture of a suite.
 
@@ -201,7 +220,8 @@ class Cell(_Wire):
         prompt: Filled prompt.
         negative: Negative prompt.
         seed: Seed of the initial noise.
-        strength: Strength of the version under test; 0 renders the base alone.
+        strength: Strength of the version under test; 0 renders the picture without it.
+        beside: What is worn beside it, at every strength of the version under test; ``None`` for nothing.
     """
 
     index: int
@@ -210,6 +230,13 @@ class Cell(_Wire):
     negative: str = ""
     seed: int
     strength: float = 1.0
+    beside: Companion | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``beside`` where nothing is: cells that were planned before there were companions keep their digest."""
+        fields: dict[str, Any] = written(self)
+        return fields if self.beside is not None else {key: fields[key] for key in fields if key != "beside"}
 
 
 class RenderSettings(_Wire):
@@ -231,12 +258,12 @@ class RenderSettings(_Wire):
 
 
 class RenderPass(_Wire):
-    """One evaluation: one stack of LoRAs through the cells of a plan.
+    """One stack of LoRAs through cells of an evaluation; an evaluation has a pass for each stack.
 
     Attributes:
         evaluation: Row id of the evaluation.
         lora: The version under test; ``None`` is the base control.
-        companions: LoRAs worn beside it, with their strengths.
+        companions: LoRAs worn beside it, with their strengths; also where the version under test is not worn, which is at strength 0 and in the control.
         cells: What to render; each cell's own strength applies to ``lora``.
     """
 

@@ -129,6 +129,8 @@ class MetricSpec(LoadableSpec):
         gates: It may pass or fail a version; pixel metrics only flag.
         bases: Names of the base models whose pictures it can read; empty means all.
         margin: Smallest mean change for the worse that a reviewer can see, at least 0; the noise of training again may widen it.
+        readout: How an embedding of likeness becomes one number per picture: ``mean`` cosine to the held-out references, the ``nearest`` of them, or ``csls``, nearer to
+            them than to references of other assets (:mod:`assetforge.domain.readouts`); margins are in units of a cosine in all three.
         copy_limit: For embeddings that find copies: a render whose cosine to a training picture is above it is a copy; ``None`` for embeddings of likeness.
         ready: ``"package.module:function"``; the function takes nothing and returns an empty string when the metric can run here, else one sentence that says what it
             needs and where to put it. Must not import torch. Empty for metrics that always can.
@@ -141,6 +143,7 @@ class MetricSpec(LoadableSpec):
     gates: bool = False
     bases: tuple[str, ...] = ()
     margin: float = 0.0
+    readout: Literal["mean", "nearest", "csls"] = "mean"
     copy_limit: float | None = None
     ready: str = ""
     licence: str = ""
@@ -215,12 +218,15 @@ class SuiteBlock:
 
     Attributes:
         name: ``core``, ``core-out``, ``strength``, ``bleed``, ``pairs``, ``own`` ...
-        prompts: Templates; ``{trigger}`` and ``{class}`` are filled per asset.
+        prompts: Templates; ``{trigger}`` and ``{class}`` are filled per asset, ``{other}`` and ``{other_class}`` with the words of the asset worn beside it.
         seeds: Seeds of the initial noise.
         strengths: LoRA strengths; 0 is the base control.
         negative: Negative prompt.
         quick: How many of the prompts, from the first, belong to the quick size of the suite; with 0 the block is left out of it.
         reserve: Prompts that are added when those above leave a verdict inconclusive.
+        beside: What is worn beside the version under test: a version such as ``ilse@approved``; ``cast`` for every other asset of the film that has an approved version on the
+            same model family, or ``cast:character,prop`` for those of these types, in turns over the prompts. Where there is none the block is left out.
+        beside_strength: Strength of what is worn beside it.
     """
 
     name: str
@@ -230,6 +236,8 @@ class SuiteBlock:
     negative: str = ""
     quick: int = 0
     reserve: tuple[str, ...] = ()
+    beside: str = ""
+    beside_strength: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

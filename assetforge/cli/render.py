@@ -19,6 +19,7 @@ def render(
     version: str,
     *,
     suite: str = "",
+    quick: Annotated[bool, Parameter(negative=())] = False,
     control: bool = True,
     base: str = "",
     renderer: str = "",
@@ -34,6 +35,7 @@ def render(
     Args:
         version: Address, such as mara/v2 or mara@latest.
         suite: Suite; by default the asset's own, or the first that fits.
+        quick: Only the quick size of the suite.
         control: Also render the bare base at the same prompts and seeds.
         base: Base model, for imported versions.
         renderer: Renderer; by default one of the plugin that trained.
@@ -51,6 +53,7 @@ def render(
                 project,
                 version,
                 suite=suite,
+                quick=quick,
                 with_control=control,
                 base=base,
                 renderer=renderer,
@@ -73,6 +76,8 @@ def render(
             table(("rendered", "pictures", "state", "job"), rows)
             if not request.jobs:
                 plain(f"Everything of {request.suite} is rendered.")
+            for block, why in request.left_out.items():
+                plain(f"The block {block} was left out. {why}")
 
         emit(
             "render",
@@ -81,6 +86,7 @@ def render(
                 "evaluations": request.evaluations,
                 "jobs": request.jobs,
                 "reused": request.reused,
+                "left_out": request.left_out,
             },
             text,
         )

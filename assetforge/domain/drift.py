@@ -128,7 +128,9 @@ class DriftFinding:
 
 
 def sentinel_cells(cells: Sequence[Cell], most: int, *, with_control: bool) -> tuple[Cell, ...]:
-    """A few cells that stand for a plan: blocks take turns, and within a block prompts do; strength 0 is the bare base and left out.
+    """A few cells that stand for a plan: blocks take turns, and within a block prompts do.
+
+    Strength 0 is the bare base and left out; so is what wears a companion, since another file would be checked with it.
 
     Args:
         cells: The cells of an evaluation.
@@ -141,7 +143,7 @@ def sentinel_cells(cells: Sequence[Cell], most: int, *, with_control: bool) -> t
     controls = control_index(cells)
     blocks: dict[str, dict[str, list[Cell]]] = {}
     for cell in cells:
-        if cell.strength != 0:
+        if cell.strength != 0 and cell.beside is None:
             blocks.setdefault(cell.block, {}).setdefault(cell.prompt, []).append(cell)
     queues = [_in_turns(list(prompts.values())) for prompts in blocks.values()]
     chosen: list[Cell] = []

@@ -4,20 +4,25 @@ Everything here is a pure function of its arguments: the same suite and asset gi
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from assetforge.api.job import Cell, RenderSettings
+from assetforge.api.job import Cell, Companion, RenderSettings
 from assetforge.api.specs import SuiteSpec
 from assetforge.domain.canonical import digest
+from assetforge.domain.names import parse_version
+from assetforge.errors import UsageError
 
 __all__ = [
     "BLEED_PREFIX",
+    "CAST",
     "CORE_PREFIX",
+    "OWN",
     "BlockDefinition",
     "SuiteDefinition",
+    "cast_types",
     "control_cells",
     "control_index",
     "expand",
@@ -31,8 +36,17 @@ BLEED_PREFIX = "bleed"
 CORE_PREFIX = "core"
 """Blocks whose name starts so ask whether the asset looks right."""
 
+CAST = "cast"
+"""What is worn beside an asset: the other assets of the film."""
+
+OWN = "own"
+"""Block of an asset's own prompts."""
+
+_OWN_SEEDS = (1041, 1042)
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _PLACEHOLDERS = ("trigger", "class")
+_OTHERS = ("other", "other_class")
+_CAST = re.compile(rf"{CAST}(:[a-z0-9][a-z0-9-]*(,[a-z0-9][a-z0-9-]*)*)?\Z")
 _NAME = r"^[a-z0-9][a-z0-9-]*$"
 
 
@@ -48,6 +62,8 @@ class BlockDefinition(BaseModel):
     negative: str = ""
     quick: int = Field(default=0, ge=0)
     reserve: tuple[str, ...] = ()
+    beside: str = ""
+    beside_strength: float = 1.0
 
     @property
     def cell_count(self) -> int:
@@ -59,8 +75,29 @@ class BlockDefinition(BaseModel):
     def _known_placeholders(cls, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
         for prompt in (value,) if isinstance(value, str) else value:
             for name in _PLACEHOLDER.findall(prompt):
-                if name not in _PLACEHOLDERS:
-                    raise ValueError(f"{{{name}}} in {prompt!r} is not a placeholder; {{trigger}} and {{class}} are")
+                if name not in (*_PLACEHOLDERS, *_OTHERS):
+                    raise ValueError(
+                        f"{{{name}}} in {prompt!r} is not a placeholder; {{trigger}}, {{class}}, {{other}} and {{other_class}} are"
+                    )
+        return value
+
+    @field_validator("beside")
+    @classmethod
+    def _usable_companion(cls, value: str) -> str:
+        if value and not _CAST.match(value):
+            try:
+                parse_version(value)
+            except UsageError as error:
+                raise ValueError(
+                    f"{value!r} is not what can be worn beside an asset; a version such as ilse@approved is, and so are cast and cast:character,prop"
+                ) from error
+        return value
+
+    @field_validator("beside_strength")
+    @classmethod
+    def _worn_strength(cls, value: float) -> float:
+        if value == 0 or not -4.0 <= value <= 4.0:
+            raise ValueError("what is worn beside an asset has a strength between -4 and 4 that is not 0")
         return value
 
     @field_validator("seeds")
@@ -86,6 +123,14 @@ class BlockDefinition(BaseModel):
         ):
             if len(set(values)) != len(values):
                 raise ValueError(f"block {self.name!r} names one of its {what} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _others_are_there(self) -> "BlockDefinition":
+        for prompt in (*self.prompts, *self.reserve, self.negative):
+            found = next((name for name in _PLACEHOLDER.findall(prompt) if name in _OTHERS), "")
+            if found and not self.beside:
+                raise ValueError(f"{{{found}}} in {prompt!r} needs something that is worn beside the asset: say beside")
         return self
 
 
@@ -135,6 +180,8 @@ class SuiteDefinition(BaseModel):
                     negative=block.negative,
                     quick=block.quick,
                     reserve=tuple(block.reserve),
+                    beside=block.beside,
+                    beside_strength=block.beside_strength,
                 )
                 for block in spec.blocks
             ),
@@ -161,6 +208,9 @@ class SuiteDefinition(BaseModel):
             # Suites that were stored before there was a reserve keep their digest.
             if not block["reserve"]:
                 del block["reserve"]
+            # As do those from before there were companions.
+            if not block["beside"]:
+                del block["beside"], block["beside_strength"]
         return digest(about)
 
     @property
@@ -172,6 +222,26 @@ class SuiteDefinition(BaseModel):
     def reserve_count(self) -> int:
         """How many pictures more a version needs when the verdict is inconclusive."""
         return sum(len(block.reserve) * len(block.seeds) * len(block.strengths) for block in self.blocks)
+
+    def without(self, names: Collection[str]) -> "SuiteDefinition":
+        """The suite without some of its blocks, be it without any."""
+        return self.model_copy(update={"blocks": tuple(block for block in self.blocks if block.name not in names)})
+
+    def with_own(self, prompts: Sequence[str]) -> "SuiteDefinition":
+        """The suite with an asset's own prompts as one more block, which its quick size does without; the suite itself when there are none.
+
+        The block is called ``own``, or ``own-2`` and so on in a suite that has one of that name; its negative prompt is that of the first block whose asset is worn alone.
+
+        Raises:
+            pydantic.ValidationError: A prompt has an unknown placeholder, or stands there twice.
+        """
+        if not prompts:
+            return self
+        taken = {block.name for block in self.blocks}
+        name = next(one for one in (OWN, *(f"{OWN}-{n}" for n in range(2, len(taken) + 3))) if one not in taken)
+        negative = next((block.negative for block in self.blocks if not block.beside), "")
+        own = BlockDefinition(name=name, prompts=tuple(prompts), seeds=_OWN_SEEDS, negative=negative)
+        return self.model_copy(update={"blocks": (*self.blocks, own)})
 
     def quick(self) -> "SuiteDefinition":
         """The quick size: the first prompts of the blocks that belong to it, and no reserve.
@@ -189,13 +259,21 @@ class SuiteDefinition(BaseModel):
         return self.model_copy(update={"name": f"{self.name}-quick", "blocks": blocks})
 
 
-def expand(suite: SuiteDefinition, *, trigger: str, class_word: str, extension: bool = False) -> tuple[Cell, ...]:
+def expand(
+    suite: SuiteDefinition,
+    *,
+    trigger: str,
+    class_word: str,
+    beside: Mapping[str, Sequence[Companion]] | None = None,
+    extension: bool = False,
+) -> tuple[Cell, ...]:
     """The cells of a suite for one asset, in the order block, prompt, seed, strength.
 
     Args:
         suite: The suite.
         trigger: Trigger word of the asset.
         class_word: Class word of the asset.
+        beside: By block that wants one, what is worn beside the asset, in turns over the prompts; blocks that are missing here are left out.
         extension: The cells of the reserve instead; they are counted on from the others.
 
     Returns:
@@ -204,9 +282,14 @@ def expand(suite: SuiteDefinition, *, trigger: str, class_word: str, extension: 
     cells: list[Cell] = []
     first = suite.cell_count if extension else 0
     for block in suite.blocks:
-        for template in block.reserve if extension else block.prompts:
-            prompt = _fill(template, trigger, class_word)
-            negative = _fill(block.negative, trigger, class_word)
+        others = (beside or {}).get(block.name, ()) if block.beside else (None,)
+        if not others:
+            continue
+        turn = len(block.prompts) if extension else 0
+        for number, template in enumerate(block.reserve if extension else block.prompts):
+            other = others[(turn + number) % len(others)]
+            prompt = _fill(template, trigger, class_word, other)
+            negative = _fill(block.negative, trigger, class_word, other)
             for seed in block.seeds:
                 for strength in block.strengths:
                     cells.append(
@@ -217,15 +300,25 @@ def expand(suite: SuiteDefinition, *, trigger: str, class_word: str, extension: 
                             negative=negative,
                             seed=seed,
                             strength=strength,
+                            beside=other,
                         )
                     )
     return tuple(cells)
 
 
-def _fill(template: str, trigger: str, class_word: str) -> str:
+def cast_types(beside: str) -> tuple[str, ...] | None:
+    """The asset types that ``cast:character,prop`` names, none for ``cast``; ``None`` for a version's address."""
+    if not _CAST.match(beside):
+        return None
+    return tuple(name for name in beside.partition(":")[2].split(",") if name)
+
+
+def _fill(template: str, trigger: str, class_word: str, other: Companion | None) -> str:
     values = {"trigger": trigger, "class": class_word}
+    if other is not None:
+        values |= {"other": other.trigger, "other_class": other.class_word}
     filled = _PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group(0)), template)
-    return filled if trigger and class_word else " ".join(filled.split())
+    return filled if all(values.values()) else " ".join(filled.split())
 
 
 def without_trigger(prompt: str, trigger: str) -> str:
@@ -237,15 +330,20 @@ def without_trigger(prompt: str, trigger: str) -> str:
 
 
 def control_cells(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The same pictures without any LoRA: strength 0, one for each (prompt, negative, seed), under the index of the first cell that has it."""
+    """The same pictures without the version under test: strength 0, one for each (prompt, negative, seed, companion), under the index of the first cell that has it.
+
+    That is the bare base, and where something is worn beside the version, that alone: what a pair is compared with differs from it in the version and in nothing else.
+    """
     wanted = set(control_index(cells).values())
     return tuple(cell.model_copy(update={"strength": 0.0}) for cell in cells if cell.index in wanted)
 
 
 def control_index(cells: Sequence[Cell]) -> dict[int, int]:
     """For each cell's index, the index of its base control."""
-    first: dict[tuple[str, str, int], int] = {}
-    return {cell.index: first.setdefault((cell.prompt, cell.negative, cell.seed), cell.index) for cell in cells}
+    first: dict[tuple[str, str, int, Companion | None], int] = {}
+    return {
+        cell.index: first.setdefault((cell.prompt, cell.negative, cell.seed, cell.beside), cell.index) for cell in cells
+    }
 
 
 def plan_digest(

@@ -97,14 +97,14 @@ def render_passes(context: JobRuntime, renderer: Renderer) -> tuple[dict[str, An
 
 
 def _stretches(passes: Sequence[RenderPass], kept: _Kept) -> Iterator[_Stretch]:
-    """Missing cells, grouped so that LoRAs are swapped as seldom as possible; strength 0 wears nothing at all."""
+    """Missing cells, grouped so that LoRAs are swapped as seldom as possible; strength 0 wears the companions alone, or nothing at all."""
     for one in passes:
         missing = [cell for cell in one.cells if (one.evaluation, cell.index) not in kept.cells]
         strengths = dict.fromkeys(cell.strength if one.lora else 0.0 for cell in missing)
         for strength in strengths:
             cells = tuple(cell for cell in missing if (cell.strength if one.lora else 0.0) == strength)
-            loras = ((one.lora, strength), *one.companions) if one.lora and strength != 0 else ()
-            yield _Stretch(one.evaluation, loras, cells)
+            tested = ((one.lora, strength),) if one.lora and strength != 0 else ()
+            yield _Stretch(one.evaluation, (*tested, *one.companions), cells)
 
 
 def _render_stretch(context: JobRuntime, renderer: Renderer, stretch: _Stretch, kept: _Kept, total: int) -> None:

@@ -6,7 +6,7 @@ row of its own that extends the first; its figures are those of both together.
 
 from sqlmodel import Session, select
 
-from assetforge.api.job import Cell, EngineRef
+from assetforge.api.job import Cell, Companion, EngineRef
 from assetforge.db.models import Asset, BaseModelRecord, Version
 from assetforge.db.models_jobs import Comparison, Evaluation
 from assetforge.domain.canonical import digest
@@ -23,7 +23,7 @@ from assetforge.services.projects import Project
 from assetforge.services.render_plans import PlannedPass
 from assetforge.services.rendering import queue_passes
 from assetforge.services.score_queue import continue_comparisons
-from assetforge.services.suites import SuiteInfo, stored_suite, suite_cells
+from assetforge.services.suites import SuiteInfo, second_look_fits, stored_suite, suite_cells
 from assetforge.services.versions import row_id
 
 __all__ = ["can_be_extended", "extend"]
@@ -31,9 +31,8 @@ __all__ = ["can_be_extended", "extend"]
 
 def can_be_extended(session: Session, evaluation: Evaluation, settings: RegressionConfig) -> bool:
     """Whether the suite of an evaluation has a reserve that the film's budget of renders allows."""
-    definition = stored_suite(session, evaluation.suite_id).definition
-    reserve = definition.reserve_count
-    return settings.extend and reserve > 0 and definition.cell_count + reserve <= settings.max_renders
+    rendered = stored_suite(session, evaluation.suite_id).definition.without(evaluation.plan.get("left_out", ()))
+    return second_look_fits(settings, rendered.cell_count, rendered.reserve_count)
 
 
 def extend(project: Project, comparison_id: int) -> int | None:
@@ -49,9 +48,15 @@ def extend(project: Project, comparison_id: int) -> int | None:
         if row.state != "succeeded" or not undecided or row.extends_id or row.summary["plan"].get("looks", 1) < 2:
             return None
         asset = session.get_one(Asset, row.asset_id).name
-        suite = stored_suite(session, session.get_one(Evaluation, row.evaluation_id).suite_id)
+        evaluation = session.get_one(Evaluation, row.evaluation_id)
+        suite = stored_suite(session, evaluation.suite_id)
     info = get_asset(project, asset)
-    cells = suite_cells(suite.definition, info, extension=True)
+    # Worn beside it is what was worn in the first round, whatever is approved by now.
+    beside = {
+        block: [Companion.model_validate(one) for one in worn]
+        for block, worn in evaluation.plan.get("beside", {}).items()
+    }
+    cells = suite_cells(suite.definition, info, beside=beside, extension=True)
     with project.write() as session:
         found = session.exec(select(Comparison).where(Comparison.extends_id == comparison_id)).first()
         if found is not None and found.state in (*OPEN_JOB_STATES, "succeeded"):

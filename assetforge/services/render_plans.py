@@ -6,22 +6,23 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from assetforge.api.job import Cell, EngineRef
+from assetforge.api.job import Cell, Companion, EngineRef, LoraRef, RenderPass
 from assetforge.api.specs import RendererSpec
 from assetforge.db.models import BaseModelRecord, Run
-from assetforge.domain.names import version_address
+from assetforge.domain.names import parse_version, version_address
 from assetforge.domain.suite import control_cells, plan_digest
 from assetforge.errors import NotFoundError, UsageError
 from assetforge.extension.registry import Registered, get_registry
 from assetforge.services.assets import AssetInfo, get_asset
 from assetforge.services.base_models import BaseModel, find_base, recorded_base
 from assetforge.services.base_registration import known_bases
+from assetforge.services.companions import Company, find_company
 from assetforge.services.projects import Project
 from assetforge.services.recipes import validate_params
 from assetforge.services.suites import SuiteInfo, choose_suite, suite_cells
 from assetforge.services.versions import find_version, row_id
 
-__all__ = ["PlannedPass", "RenderChoices", "plan_passes"]
+__all__ = ["PlannedPass", "RenderChoices", "lora_ref", "passes_of", "plan_passes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class PlannedPass:
 
     Attributes:
         digest: Identity, see :func:`assetforge.domain.suite.plan_digest`.
-        plan: What is written down: suite, settings, engine, parameters, LoRA, cells.
+        plan: What is written down: suite, settings, engine, parameters, LoRA, cells, what is worn beside it by block, and which blocks were left out and why.
         subject: Address of the version, or ``base NAME``.
         version_id: Row id of the version; ``None`` for the base control.
         base: The base model.
@@ -75,6 +76,7 @@ def plan_passes(
     """
     chosen: SuiteInfo | None = None
     asset: AssetInfo | None = None
+    company: Company | None = None
     passes: list[PlannedPass] = []
     for address in dict.fromkeys(addresses):
         version, run = _version_and_run(project, address)
@@ -84,21 +86,64 @@ def plan_passes(
                 f"{address} is not a version of {asset.name}.", hint="Take versions of one asset at a time."
             )
         chosen = chosen or choose_suite(project, asset, version.family, suite, quick=quick)
+        # Once for all versions, so that they wear the very same beside them.
+        company = company or find_company(project, chosen.definition, asset)
         model = _base_of(project, version, run, choices.base)
         entry = _renderer_for(model.family, choices.renderer, run.plugin if run else "")
         values = validate_params(entry.spec.params, choices.params, what=f"renderer {entry.spec.name}").model_dump(
             mode="json"
         )
         planner = _Planner(
-            suite=chosen, base=model, renderer=entry, params=values, executor=choices.executor, device=choices.device
+            suite=chosen,
+            company=company,
+            base=model,
+            renderer=entry,
+            params=values,
+            executor=choices.executor,
+            device=choices.device,
         )
-        cells = suite_cells(chosen.definition, asset)
+        cells = suite_cells(chosen.definition, asset, beside=company.worn)
+        if not cells:
+            raise UsageError(
+                f"Nothing of the suite {chosen.name} can be rendered: {' '.join(company.left_out.values())}",
+                hint="Name another one with --suite.",
+            )
         passes.append(planner.plan(cells, subject=version.address, version_id=version.id, weights=version.weights))
         if with_control:
             passes.append(planner.plan(control_cells(cells), subject=f"base {model.name}", version_id=None, weights=""))
     if asset is None or chosen is None:
         raise UsageError("No version was named to render.")
     return asset, chosen, passes
+
+
+def passes_of(evaluation: int, plan: Mapping[str, Any], lora: LoraRef | None) -> tuple[RenderPass, ...]:
+    """What a renderer does for an evaluation: the cells that are worn alone, then those of each companion.
+
+    Args:
+        evaluation: Row id of the evaluation.
+        plan: Its plan.
+        lora: The version under test; ``None`` for the base control.
+    """
+    stacks: dict[Companion | None, list[Cell]] = {}
+    for cell in map(Cell.model_validate, plan["cells"]):
+        stacks.setdefault(cell.beside, []).append(cell)
+    return tuple(
+        RenderPass(
+            evaluation=evaluation,
+            lora=lora,
+            companions=((lora_ref(other.name, other.sha256), other.strength),) if other is not None else (),
+            cells=tuple(cells),
+        )
+        for other, cells in stacks.items()
+    )
+
+
+def lora_ref(address: str, sha256: str) -> LoraRef:
+    """The file of a version inside a bundle, such as ``inputs/loras/mara-v002.safetensors`` for ``mara/v2``."""
+    wanted = parse_version(address)
+    return LoraRef(
+        name=address, file=f"inputs/loras/{wanted.asset}-v{wanted.number or 0:03d}.safetensors", sha256=sha256
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +223,7 @@ class _Planner:
     """What the passes of one base have in common."""
 
     suite: SuiteInfo
+    company: Company
     base: BaseModel
     renderer: Registered[RendererSpec]
     params: dict[str, Any]
@@ -214,6 +260,10 @@ class _Planner:
             "executor": self.executor,
             "device": self.device,
             "cells": [cell.model_dump(mode="json") for cell in cells],
+            "beside": {
+                block: [one.model_dump(mode="json") for one in worn] for block, worn in self.company.worn.items()
+            },
+            "left_out": dict(self.company.left_out),
         }
         return PlannedPass(
             digest=key, plan=plan, subject=subject, version_id=version_id, base=self.base, renderer=self.renderer

@@ -5,7 +5,7 @@ base is loaded once. Comparisons that wait for renders are continued from here, 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,10 @@ from PIL import Image as Pillow
 from sqlmodel import Session, col, select
 
 from assetforge.api.job import (
-    Cell,
     EngineRef,
     JobSpec,
     LoraRef,
     RenderedCell,
-    RenderPass,
     RenderPayload,
     RenderSettings,
     Resources,
@@ -40,7 +38,7 @@ from assetforge.services.assets import AssetInfo
 from assetforge.services.base_models import base_ref, record_base, recorded_base
 from assetforge.services.drift_queue import continue_drift_checks
 from assetforge.services.projects import Project
-from assetforge.services.render_plans import PlannedPass, RenderChoices, plan_passes
+from assetforge.services.render_plans import PlannedPass, RenderChoices, lora_ref, passes_of, plan_passes
 from assetforge.services.results import verify_outputs
 from assetforge.services.score_queue import continue_comparisons
 from assetforge.services.suites import SuiteInfo, store_suite
@@ -89,6 +87,7 @@ class RenderRequest:
         job_id: First job to wait for; ``None`` when everything is there.
         jobs: All jobs to wait for.
         reused: How many passes were there already.
+        left_out: Blocks of the suite that are not rendered, and why.
     """
 
     suite: str
@@ -96,6 +95,7 @@ class RenderRequest:
     job_id: int | None
     jobs: tuple[int, ...]
     reused: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, address: str) -> EvaluationRef:
         """The evaluation of a version."""
@@ -260,6 +260,7 @@ def _answer(suite: SuiteInfo, rows: Sequence[tuple[PlannedPass, Evaluation]]) ->
         job_id=jobs[0] if jobs else None,
         jobs=jobs,
         reused=sum(row.state == "succeeded" for _, row in rows),
+        left_out=rows[0][0].plan.get("left_out", {}) if rows else {},
     )
 
 
@@ -309,14 +310,7 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
     payload = RenderPayload(
         base=base_ref(recorded_base(base)),
         settings=settings,
-        passes=tuple(
-            RenderPass(
-                evaluation=row_id(row.id),
-                lora=loras[row.id],
-                cells=tuple(Cell.model_validate(cell) for cell in row.plan["cells"]),
-            )
-            for row in rows
-        ),
+        passes=tuple(one for row in rows for one in passes_of(row_id(row.id), row.plan, loras[row.id])),
     )
     spec = JobSpec(
         project=project.id,
@@ -327,7 +321,13 @@ def plan_job(project: Project, job_id: int) -> BundlePlan:
         resources=Resources(device=job.device),
         payload=payload.model_dump(mode="json"),
     )
-    files = {lora.file: InputFile(path=lora.file, sha256=lora.sha256) for lora in loras.values() if lora is not None}
+    worn = [
+        lora
+        for one in payload.passes
+        for lora in (one.lora, *(companion for companion, _strength in one.companions))
+        if lora is not None
+    ]
+    files = {lora.file: InputFile(path=lora.file, sha256=lora.sha256) for lora in worn}
     return BundlePlan(spec=spec, inputs=tuple(files.values()))
 
 
@@ -336,12 +336,7 @@ def _lora(session: Session, row: Evaluation) -> LoraRef | None:
         return None
     version = session.get_one(Version, row.version_id)
     asset = session.get_one(Asset, version.asset_id)
-    name = f"{asset.name}-v{version.number:03d}"
-    return LoraRef(
-        name=version_address(asset.name, version.number),
-        file=f"inputs/loras/{name}.safetensors",
-        sha256=version.weights,
-    )
+    return lora_ref(version_address(asset.name, version.number), version.weights)
 
 
 def register_result(project: Project, job_id: int, result: Result, workdir: Path) -> None:

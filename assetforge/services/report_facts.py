@@ -65,7 +65,7 @@ def report_facts(project: Project, session: Session, row: Comparison, scores: Ma
         "cells": cells,
         "order": worst_first(cells),
         "blocks": [
-            {**view, "title": block_title(view["name"])[0], "about": block_title(view["name"])[1]}
+            {**view, "title": block_title(view["name"])[0], "about": _about(view["name"], evaluation.plan)}
             for view in block_views(cells)
         ],
         "references": [
@@ -93,6 +93,15 @@ def block_title(block: str) -> tuple[str, str]:
         return _BLOCK_TITLES[block]
     kind = next((prefix for prefix in (BLEED_PREFIX, CORE_PREFIX) if block.startswith(prefix)), "")
     return block.replace("-", " ").capitalize(), _BLOCK_TITLES[kind][1] if kind else ""
+
+
+def _about(block: str, plan: Mapping[str, Any]) -> str:
+    """The question that a block answers, and what is worn beside the versions in it."""
+    question = block_title(block)[1]
+    beside = [one["name"] for one in plan.get("beside", {}).get(block, ())]
+    if not beside:
+        return question
+    return f"{question} Worn beside it: {', '.join(beside)}. The base wears that alone.".strip()
 
 
 def _suite(session: Session, evaluation: Evaluation) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Regression suites: those of plugins, and the film's own from TOML files."""
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlmodel import Session, col, select
 
-from assetforge.api.job import Cell
+from assetforge.api.job import Cell, Companion
 from assetforge.db.columns import utc_now
 from assetforge.db.models_jobs import Suite
 from assetforge.domain.suite import SuiteDefinition, control_cells, expand
@@ -16,6 +17,8 @@ from assetforge.errors import NotFoundError, PluginError, UsageError
 from assetforge.extension.registry import get_registry
 from assetforge.services import activity
 from assetforge.services.assets import AssetInfo
+from assetforge.services.own_prompts import own_prompts
+from assetforge.services.project_config import RegressionConfig
 from assetforge.services.projects import Project
 from assetforge.services.versions import row_id
 
@@ -27,6 +30,7 @@ __all__ = [
     "default_suite",
     "get_suite",
     "list_suites",
+    "second_look_fits",
     "store_suite",
     "stored_suite",
     "suite_cells",
@@ -46,6 +50,8 @@ class SuiteInfo:
         digest: Identity of what is rendered.
         cells: How many pictures one version needs.
         controls: How many pictures the bare base needs.
+        quick: How many pictures one version needs in the quick size; 0 when there is none.
+        reserve: How many more when a verdict is left open.
     """
 
     definition: SuiteDefinition
@@ -53,6 +59,8 @@ class SuiteInfo:
     digest: str
     cells: int
     controls: int
+    quick: int
+    reserve: int
 
     @property
     def name(self) -> str:
@@ -107,16 +115,20 @@ def default_suite(project: Project, asset: AssetInfo, family: str = "") -> Suite
 
 
 def choose_suite(project: Project, asset: AssetInfo, family: str, name: str = "", *, quick: bool = False) -> SuiteInfo:
-    """The named suite, or the asset's default; whole, or in its quick size.
+    """The named suite, or the asset's default; whole and with the asset's own prompts, or in its quick size.
 
     Raises:
         NotFoundError: There is no such suite, or none fits.
-        UsageError: It is for another model family, or has no quick size.
+        UsageError: It is for another model family, or has no quick size, or the asset's own prompts cannot be used.
     """
     chosen = get_suite(project, name) if name else default_suite(project, asset, family)
     _check_family(chosen, family, asset.name)
     if not quick:
-        return chosen
+        own = own_prompts(asset.name, asset.settings)
+        # Never kept as a suite of the film: there it would be the current one of its name, for all assets.
+        return (
+            _info(chosen.definition.with_own(own), f"own prompts of {asset.name}, {chosen.source}") if own else chosen
+        )
     try:
         return _info(chosen.definition.quick(), f"quick size, {chosen.source}")
     except ValueError as error:
@@ -133,14 +145,26 @@ def stored_suite(session: Session, suite_id: int) -> SuiteInfo:
     return _info(SuiteDefinition.model_validate(words), source)
 
 
-def suite_cells(suite: SuiteDefinition, asset: AssetInfo, *, extension: bool = False) -> tuple[Cell, ...]:
+def suite_cells(
+    suite: SuiteDefinition,
+    asset: AssetInfo,
+    *,
+    beside: Mapping[str, Sequence[Companion]] | None = None,
+    extension: bool = False,
+) -> tuple[Cell, ...]:
     """The cells of a suite for one asset, or those of its reserve; when the asset names no class word, its type's stands in."""
     return expand(
         suite,
         trigger=asset.trigger,
         class_word=asset.class_word or get_registry().asset_type(asset.type).spec.class_word,
+        beside=beside,
         extension=extension,
     )
+
+
+def second_look_fits(rules: RegressionConfig, cells: int, reserve: int) -> bool:
+    """Whether the film's budget allows a reserve of prompts beside so many pictures of a version."""
+    return rules.extend and reserve > 0 and cells + reserve <= rules.max_renders
 
 
 def add_suite(project: Project, file: Path) -> tuple[SuiteInfo, bool]:
@@ -232,13 +256,19 @@ def _of_plugin(name: str) -> SuiteInfo:
 
 def _info(definition: SuiteDefinition, source: str) -> SuiteInfo:
     # The number of controls does not depend on the words that fill the prompts, only on which prompts are equal.
-    cells = expand(definition, trigger="trigger", class_word="class")
+    somebody = {
+        block.name: [Companion(name="other/v1", sha256="", trigger="other", class_word="class")]
+        for block in definition.blocks
+    }
+    cells = expand(definition, trigger="trigger", class_word="class", beside=somebody)
     return SuiteInfo(
         definition=definition,
         source=source,
         digest=definition.digest,
         cells=len(cells),
         controls=len(control_cells(cells)),
+        quick=definition.quick().cell_count if any(block.quick for block in definition.blocks) else 0,
+        reserve=definition.reserve_count,
     )
 
 

@@ -200,12 +200,18 @@ def render_work(project, job=1, **params):
         Cell(index=number, block="core", prompt=f"p{number % 3}", seed=number, strength=strength)
         for number, strength in enumerate((1.0, 0.0, 1.0, 0.5, 0.0, 1.0))
     )
+    beside = tuple(
+        Cell(index=number, block="pairs", prompt="p", seed=3, strength=strength)
+        for number, strength in enumerate((1.0, 0.0), start=len(cells))
+    )
     payload = RenderPayload(
         base=BASE,
         settings=RenderSettings(steps=1, cfg=1, width=12, height=8),
         passes=(
-            RenderPass(evaluation=7, lora=lora("mara/v1"), companions=((lora("ink/v1"), 0.7),), cells=cells),
+            RenderPass(evaluation=7, lora=lora("mara/v1"), cells=cells),
             RenderPass(evaluation=8, lora=None, cells=cells),
+            RenderPass(evaluation=7, lora=lora("mara/v1"), companions=((lora("ink/v1"), 0.7),), cells=beside),
+            RenderPass(evaluation=8, lora=None, companions=((lora("ink/v1"), 0.7),), cells=beside[:1]),
         ),
     )
     spec = JobSpec(
@@ -223,24 +229,30 @@ def pictures(work):
     return {cell.file: (work.workdir / cell.file).read_bytes() for cell in work.result().cells}
 
 
-def test_rendering_wears_each_stack_once_and_nothing_at_strength_0(project):
+def test_rendering_wears_each_stack_once_and_only_companions_at_strength_0(project):
     work = render_work(project)
     assert work.run() == 0
     said = [event["message"] for event in work.events("log")]
     assert said == [
         "opened",
+        "wears [('mara/v1', 1.0)]",
+        "wears []",
+        "wears [('mara/v1', 0.5)]",
+        "wears []",
         "wears [('mara/v1', 1.0), ('ink/v1', 0.7)]",
-        "wears []",
-        "wears [('mara/v1', 0.5), ('ink/v1', 0.7)]",
-        "wears []",
+        "wears [('ink/v1', 0.7)]",
+        "wears [('ink/v1', 0.7)]",
         "closed",
     ]
     result = work.result()
-    assert [(cell.evaluation, cell.index) for cell in result.cells] == [(e, i) for e in (7, 8) for i in range(6)]
+    alone = [(e, i) for e in (7, 8) for i in range(6)]
+    assert [(cell.evaluation, cell.index) for cell in result.cells] == [*alone, (7, 6), (7, 7), (8, 6)]
     assert {cell.file for cell in result.cells} == {output.path for output in result.outputs}
     assert result.cells[3].file == "outputs/renders/7/3.png"
     made = pictures(work)
     assert made["outputs/renders/7/1.png"] == made["outputs/renders/8/1.png"], "strength 0 is the base control"
+    assert made["outputs/renders/7/7.png"] == made["outputs/renders/8/6.png"], "and so it is beside a companion"
+    assert made["outputs/renders/7/7.png"] != made["outputs/renders/7/6.png"]
     with Image.open(work.workdir / "outputs/renders/7/0.png") as picture:
         assert picture.size == (12, 8)
 
@@ -256,7 +268,7 @@ def test_rendering_goes_on_where_it_was_killed(project):
     (killed.workdir / "outputs/renders/7/0.png").unlink()
     assert killed.run(2) == 0
     assert pictures(killed) == pictures(plain)
-    assert len(killed.events("sample")) <= 12 + 2, f"rendered again what {done} samples had shown"
+    assert len(killed.events("sample")) <= 15 + 2, f"rendered again what {done} samples had shown"
     assert killed.run(3) == 0
     assert [event["message"] for event in killed.events("log") if event["attempt"] == 3] == []
 
