@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from assetforge.api.job import Cell, Companion
 from assetforge.db.columns import utc_now
 from assetforge.db.models_jobs import Suite
-from assetforge.domain.suite import SuiteDefinition, control_cells, expand
+from assetforge.domain.suite import SuiteDefinition, expand
 from assetforge.errors import NotFoundError, PluginError, UsageError
 from assetforge.extension.registry import get_registry
 from assetforge.services import activity
@@ -255,18 +255,19 @@ def _of_plugin(name: str) -> SuiteInfo:
 
 
 def _info(definition: SuiteDefinition, source: str) -> SuiteInfo:
-    # The number of controls does not depend on the words that fill the prompts, only on which prompts are equal.
-    somebody = {
-        block.name: [Companion(name="other/v1", sha256="", trigger="other", class_word="class")]
+    # Which prompts are equal does not depend on the words that fill them.
+    controls = {
+        (prompt, block.negative, seed, block.beside, block.beside_strength if block.beside else 0.0)
         for block in definition.blocks
+        for prompt in block.prompts
+        for seed in block.seeds
     }
-    cells = expand(definition, trigger="trigger", class_word="class", beside=somebody)
     return SuiteInfo(
         definition=definition,
         source=source,
         digest=definition.digest,
-        cells=len(cells),
-        controls=len(control_cells(cells)),
+        cells=definition.cell_count,
+        controls=len(controls),
         quick=definition.quick().cell_count if any(block.quick for block in definition.blocks) else 0,
         reserve=definition.reserve_count,
     )
