@@ -1,13 +1,13 @@
 """``assetforge compare``."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from assetforge.cli.compare_text import print_comparison
 from assetforge.cli.exit_codes import ExitCode
-from assetforge.cli.output import emit, plain, say, table
+from assetforge.cli.output import emit, plain, say
 from assetforge.cli.session import opened_project
 from assetforge.cli.waiting import wait_with_progress
 from assetforge.errors import JobError
@@ -122,53 +122,4 @@ def _print(info: ComparisonInfo, written: Path | None) -> None:
         waits = f" (jobs {', '.join(map(str, info.jobs))})" if info.jobs else ""
         plain(f"{info.version} against {info.baseline or 'the bare base'}: {info.state}{waits}.")
         return
-    summary = info.summary
-    plain(summary["sentence"])
-    _print_verdict(summary.get("verdict"))
-    figures = summary["verdict_inputs"].get(summary["primary"]) if summary["primary"] else None
-    if figures:
-        plain("")
-        rows = [_row(name, values) for name, values in figures["blocks"].items()]
-        table(("block", "pictures", "new", "baseline", "base", "change", "nearer than base"), rows)
-    for flag in summary["flags"]:
-        plain(f"▲ {flag['message']}")
-    plain("")
-    plain(f"report  {written}")
-
-
-def _print_verdict(verdict: Mapping[str, Any] | None) -> None:
-    if not verdict:
-        return
-    plain("")
-    plain(f"verdict  {verdict['outcome']}")
-    rows = [
-        (one["title"], one["effect"], _between(one["interval"]), one["margin"], one["prompts"], one["outcome"])
-        for one in verdict["metrics"]
-    ]
-    rows += [
-        (one["title"], one["value"], _between(one["interval"]), one["bound"], "", one["outcome"])
-        for one in verdict["guards"]
-    ]
-    table(("what", "change", "interval", "margin or limit", "prompts", "says"), rows)
-    for reason in verdict["reasons"]:
-        plain(f"  {reason['text']}")
-    if verdict["not_measured"]:
-        plain(f"  not measured: {', '.join(verdict['not_measured'])}")
-
-
-def _between(interval: Mapping[str, float] | None) -> str:
-    return f"{interval['low']:.3f} to {interval['high']:.3f}" if interval else ""
-
-
-def _row(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    nearer = values["nearer_than_control"].get("new", {"yes": 0, "of": 0})
-    sides = values["similarity"]
-    return (
-        name,
-        values["cells"],
-        sides.get("new"),
-        sides.get("baseline"),
-        sides.get("control"),
-        values["delta"],
-        f"{nearer['yes']} of {nearer['of']}",
-    )
+    print_comparison(info, written)

@@ -17,7 +17,7 @@ from assetforge.errors import AssetForgeError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["confirm", "emit", "facts", "plain", "progress", "report_error", "say", "table"]
+__all__ = ["confirm", "console", "emit", "facts", "plain", "progress", "report_error", "say", "table"]
 
 _LINE_EVERY_S = 5.0
 
@@ -80,7 +80,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str =
         grid.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in listed:
         grid.add_row(*(Text(_cell(value)) for value in row))
-    _console().print(grid)
+    console().print(grid)
 
 
 def facts(pairs: Mapping[str, Any]) -> None:
@@ -184,7 +184,8 @@ def report_error(error: AssetForgeError) -> None:
         sys.stderr.write(f"  {error.hint}\n")
 
 
-def _console() -> "Console":
+def console() -> "Console":
+    """Where tables and coloured lines for people go: stdout."""
     from rich.console import Console
 
     # Piped output is for programs: never wrapped, never coloured.
