@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import aliased
 from sqlmodel import col, exists, select
 
 from assetforge.db.models import Asset, Run, Version
@@ -64,6 +66,8 @@ class Sequels:
     def _approve(self) -> None:
         """Let the film's policy decide; why it leaves a version to a person is said once."""
         for number, address, objections in waiting_for_policy(self._project):
+            if not self._is_last_word(number):
+                continue
             if objections and number not in self._left:
                 self._left.add(number)
                 self._say(f"{address} waits for a person: {', '.join(objections)}")
@@ -125,6 +129,24 @@ class Sequels:
                 .join(Version, col(Version.id) == Comparison.version_id)
                 .join(Run, col(Run.id) == Version.run_id)
                 .join(Asset, col(Asset.id) == Version.asset_id)
-                .where(Comparison.state == "succeeded", Comparison.report == "", col(Run.cause).startswith(CAUSE))
+                .where(
+                    Comparison.state == "succeeded",
+                    Comparison.report == "",
+                    col(Run.cause).startswith(CAUSE),
+                    _last_word(),
+                )
             ).all()
         return [(number, version_address(name, version)) for number, name, version in rows]
+
+    def _is_last_word(self, number: int) -> bool:
+        with self._project.read() as session:
+            return session.exec(select(Comparison.id).where(Comparison.id == number, _last_word())).first() is not None
+
+
+def _last_word() -> ColumnElement[bool]:
+    """No second look at a comparison is under way or done; one that failed leaves the word to what was there before."""
+    later = aliased(Comparison)
+    extended = exists().where(col(later.extends_id) == Comparison.id, col(later.state).in_(("queued", "succeeded")))
+    # A score job asks for the second look after its figures are written and before it ends.
+    may_be = exists().where(col(Job.id) == Comparison.job_id, col(Job.state).in_(OPEN_JOB_STATES))
+    return ~extended & ~may_be

@@ -7,11 +7,15 @@ from sqlmodel import select
 
 from assetforge.cli.app import run as run_words
 from assetforge.cli.exit_codes import ExitCode
+from assetforge.db.models import Run, Version
 from assetforge.db.models_jobs import Comparison, Evaluation
 from assetforge.services import comparison, rendering
 from assetforge.services.comparison import get_comparison, list_comparisons, read_scores, request_comparison
 from assetforge.services.project_config import set_value
+from assetforge.services.releases import approve
 from assetforge.services.report import write_report
+from assetforge.services.retraining import CAUSE
+from assetforge.services.sequels import Sequels
 from assetforge.services.suites import add_suite
 
 FIRST, RESERVE = 2, 6
@@ -236,3 +240,73 @@ def test_quick_is_the_quick_size_and_never_more(film, gate):
     assert run_words(["compare", "mara/v2", "mara/v1", "--suite", "tiny-core", "--quick", "--project", "film"]) == (
         ExitCode.USAGE
     )
+
+
+@pytest.fixture
+def watcher(film):
+    """What the watcher said about a version whose run was made because references changed, each time it is called."""
+    with film.project.write() as session:
+        run = session.exec(select(Run).join(Version, Version.run_id == Run.id).where(Version.number == 2)).one()
+        run.cause = f"{CAUSE}2 new"
+    said = []
+    sequels = Sequels(film.project, said.append)
+
+    def go():
+        said.clear()
+        sequels()
+        return list(said)
+
+    return go
+
+
+def reports(world):
+    return [one.report for one in reversed(list_comparisons(world.project))]
+
+
+def test_the_watcher_writes_one_report_after_the_second_look(film, watcher):
+    info = request_comparison(film.project, "mara/v2", "mara/v1", suite="patient")
+    film.render(info.jobs[0], film.folder / "first")
+    (job,) = get_comparison(film.project, info.id).jobs
+    comparison.register_result(film.project, job, film.score_result(job), film.folder)
+    film.finish(job)
+    assert watcher() == []
+    assert reports(film) == ["", ""]
+    last = settle(film, get_comparison(film.project, info.id))
+    assert last.outcome == "pass"
+    (line,) = watcher()
+    assert line.startswith("the report of mara/v2 is in ")
+    assert reports(film) == ["", "reports/mara-v2-against-v1-patient.html"]
+    assert watcher() == []
+
+
+def test_the_watcher_waits_until_a_score_job_has_asked_for_its_second_look(film, watcher, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "extend", lambda *_args: None)
+        info = request_comparison(film.project, "mara/v2", "mara/v1", suite="patient")
+        film.render(info.jobs[0], film.folder / "first")
+        (job,) = get_comparison(film.project, info.id).jobs
+        comparison.register_result(film.project, job, film.score_result(job), film.folder)
+    assert get_comparison(film.project, info.id).state == "succeeded"
+    assert watcher() == []
+    # Nothing came of it, so what was found is the last word.
+    film.finish(job)
+    assert len(watcher()) == 1
+    assert reports(film)[0]
+
+
+def test_when_the_second_look_failed_the_first_is_reported(film, watcher):
+    _first, second = first_round(film)
+    (job,) = second.jobs
+    rendering.close_job(film.project, job, "failed", "out of memory")
+    film.finish(job, "failed")
+    assert len(watcher()) == 1
+    assert reports(film) == ["reports/mara-v2-against-v1-patient.html", ""]
+
+
+def test_the_policy_is_quiet_until_the_second_look_is_done(film, watcher):
+    set_value(film.project.paths.config, "approval.automatic", "when it passes")
+    approve(film.project, "mara/v1", why="the first", review="skipped")
+    _first, second = first_round(film)
+    assert watcher() == []
+    settle(film, second)
+    assert any(line.startswith("mara/v2 waits for a person") or "follows from the policy" in line for line in watcher())
