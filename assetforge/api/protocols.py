@@ -154,7 +154,7 @@ class Provisioner(Protocol):
 
 
 class Metric(Protocol):
-    """Scores pictures. Which of the methods is called follows from the spec's ``kind``."""
+    """Scores pictures. Which of the methods is called follows from the spec's ``kind``; a metric has that one, and ``fingerprint`` when it reads weights from disk."""
 
     def embed(self, images: "Sequence[ImageArray]") -> "Vectors":
         """``embedding``: one L2-normalised row per picture; shape (n, d), float32."""
@@ -167,6 +167,13 @@ class Metric(Protocol):
 
     def follow(self, images: "Sequence[ImageArray]", prompts: Sequence[str]) -> Sequence[float]:
         """``prompt``: one value per picture and its prompt."""
+
+    def fingerprint(self) -> str:
+        """Optional: what tells the weights that it would score with from any others, such as names, sizes and times of their files.
+
+        Asked for at the start of every score job, before any picture is: it must be cheap and load no network. Scores that are known already are
+        used only for the same answer. Metrics whose results follow from their version and parameters alone go without.
+        """
 
 
 class Captioner(Protocol):

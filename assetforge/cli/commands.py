@@ -57,6 +57,7 @@ COMMANDS = (
         "version", "assetforge.cli.version:app", "LoRA versions: list, show, history, publish, import.", _REVIEW
     ),
     CommandEntry("suite", "assetforge.cli.suite:app", "Regression suites: list, show, add.", _REVIEW),
+    CommandEntry("metric", "assetforge.cli.metric:app", "Metrics: list.", _REVIEW),
     CommandEntry("render", "assetforge.cli.render:render", "Render a version through a suite.", _REVIEW),
     CommandEntry(
         "compare",

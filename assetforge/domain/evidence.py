@@ -5,27 +5,29 @@ Everything is paired by cell. Core cells answer whether the asset looks right; c
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assetforge.api.job import Cell
 from assetforge.domain import paired_statistics as stats
+from assetforge.domain.readouts import Yardstick
 from assetforge.domain.regression import CellScores, Scores, image_key, is_broken, unit_vectors
 from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
-from assetforge.domain.verdict import Calibration, GuardEvidence, MetricEvidence, Verdict, VerdictRules, judge
+from assetforge.domain.verdict import Calibration, GuardEvidence, MetricEvidence, Reason, Verdict, VerdictRules, judge
 
 __all__ = ["LIMITED", "Margin", "Question", "ScoredMetric", "margins", "seed_pairs", "verdict_of"]
 
 _Rows: TypeAlias = Sequence[CellScores]
 _Grid: TypeAlias = list[list[float | None]]
-_Vectors: TypeAlias = Mapping[str, NDArray[np.float64]]
 
 LIMITED = ("validity",)
 """Guard rails that are held against a limit and so have no margin; metrics that find copies are so too."""
+
+_BROKEN = frozenset({"black-share", "contrast"})
+"""Metrics that tell a broken picture."""
 
 _BLEED = "likeness without the trigger"
 _STRAY = "distance from the base without the trigger"
@@ -54,6 +56,7 @@ class ScoredMetric:
     gates: bool = False
     margin: float = 0.0
     copy_limit: float | None = None
+    readout: str = "mean"
 
     @property
     def likeness(self) -> bool:
@@ -76,6 +79,7 @@ class Question:
         diversity: Name of the pair metric that says how much the seeds of a prompt differ; empty when there is none.
         retrain: Per metric and guard rail: mean differences between versions of one recipe that differ in their seed only.
         unready: Titles of metrics that could not run, such as for want of weights.
+        chosen: Title of the metric that somebody chose to decide, when it could not run; nothing decides then.
     """
 
     new: str
@@ -88,6 +92,7 @@ class Question:
     diversity: str = ""
     retrain: Mapping[str, Sequence[float]] = field(default_factory=dict)
     unready: tuple[str, ...] = ()
+    chosen: str = ""
 
 
 def verdict_of(rows: _Rows, scores: Scores, question: Question, rules: VerdictRules | None = None) -> Verdict:
@@ -110,7 +115,7 @@ def verdict_of(rows: _Rows, scores: Scores, question: Question, rules: VerdictRu
         deciding = MetricEvidence(name="likeness", title="likeness", new=(), baseline=(), minimum_margin=0.0)
     else:
         deciding = _likeness(core, scores, question, primary)
-    return judge(
+    verdict = judge(
         question.new,
         question.baseline,
         deciding,
@@ -119,6 +124,29 @@ def verdict_of(rows: _Rows, scores: Scores, question: Question, rules: VerdictRu
         rules=rules,
         unready=question.unready,
     )
+    return replace(verdict, reasons=(*_unmeasured_choice(question), *verdict.reasons, *_read_plainly(scores, question)))
+
+
+def _unmeasured_choice(question: Question) -> Iterator[Reason]:
+    if question.chosen:
+        text = f"{question.chosen} was chosen to decide and could not run here, and no other metric takes its place"
+        yield Reason("primary-not-measured", "likeness", text)
+
+
+def _read_plainly(scores: Scores, question: Question) -> Iterator[Reason]:
+    """Metrics that should have been read against other assets where there is none."""
+    for metric in question.metrics:
+        if not metric.likeness or metric.readout != "csls":
+            continue
+        yardstick = _yardstick(scores, question, metric)
+        if yardstick.references and yardstick.applied != metric.readout:
+            text = f"{metric.title} is read as a plain mean of cosines: there are no references of other assets to compare with"
+            yield Reason("readout-mean", metric.name, text)
+
+
+def _yardstick(scores: Scores, question: Question, metric: ScoredMetric) -> Yardstick:
+    vectors = unit_vectors(scores.get(metric.name, {}))
+    return Yardstick.of_keys(vectors, question.references, question.others, metric.readout)
 
 
 def _watches(question: Question, metric: ScoredMetric) -> bool:
@@ -189,9 +217,14 @@ def margins(
 
 def _core(rows: _Rows) -> _Rows:
     """The cells that ask whether the asset looks right; in suites without core blocks all cells with the trigger at full strength."""
-    worn = [row for row in rows if row.cell.strength != 0]
-    return [row for row in worn if row.cell.block.startswith(CORE_PREFIX)] or [
-        row for row in worn if not row.bleed and row.cell.strength == 1.0
+    wanted = {cell.index for cell in _core_cells([row.cell for row in rows])}
+    return [row for row in rows if row.cell.index in wanted]
+
+
+def _core_cells(cells: Sequence[Cell]) -> list[Cell]:
+    worn = [cell for cell in cells if cell.strength != 0]
+    return [cell for cell in worn if cell.block.startswith(CORE_PREFIX)] or [
+        cell for cell in worn if not cell.block.startswith(BLEED_PREFIX) and cell.strength == 1.0
     ]
 
 
@@ -212,7 +245,7 @@ def _likeness(core: _Rows, scores: Scores, question: Question, metric: ScoredMet
         return _grid(core, lambda row: row.similarity.get(metric.name, {}).get(name))
 
     floor = [value for prompt in side("control") for value in prompt if value is not None]
-    vectors = unit_vectors(scores.get(metric.name, {}))
+    yardstick = _yardstick(scores, question, metric)
     return MetricEvidence(
         name=metric.name,
         title=metric.title,
@@ -220,28 +253,13 @@ def _likeness(core: _Rows, scores: Scores, question: Question, metric: ScoredMet
         baseline=side("baseline"),
         minimum_margin=metric.margin,
         calibration=Calibration(
-            references=_among(vectors, question.references),
+            references=yardstick.among(),
             floor=floor,
-            impostors=_to_references(vectors, question.others, question.references),
+            impostors=yardstick.impostors(),
             retrain=question.retrain.get(metric.name, ()),
         ),
         can_pass=metric.gates,
     )
-
-
-def _among(vectors: _Vectors, references: Sequence[str]) -> list[float]:
-    """Each reference against the others."""
-    known = [vectors[key] for key in references if key in vectors]
-    if len(known) < 2:
-        return []
-    table = np.stack(known)
-    return [float(value) for value in ((table @ table.T).sum(axis=1) - 1.0) / (len(known) - 1)]
-
-
-def _to_references(vectors: _Vectors, keys: Sequence[str], references: Sequence[str]) -> list[float]:
-    known = [vectors[key] for key in references if key in vectors]
-    asked = [vectors[key] for key in keys if key in vectors]
-    return [float(value) for value in (np.stack(asked) @ np.stack(known).T).mean(axis=1)] if known and asked else []
 
 
 def _guards(
@@ -249,7 +267,7 @@ def _guards(
 ) -> Iterator[GuardEvidence]:
     """One-sided vetoes: broken pictures, copies of training pictures, leaks without the trigger, sameness, prompts that are no longer followed."""
     broken = [row for row in rows if row.cell.strength != 0 and is_broken(row, "new") and not is_broken(row, "control")]
-    if any(row.singles for row in rows):
+    if any(_BROKEN & row.singles.keys() for row in rows):
         # Black or flat pictures come from numbers that ran away; not one of them is by chance.
         yield GuardEvidence(name="validity", title="number of broken pictures", limit=0.0, value=float(len(broken)))
     for metric in question.metrics:
@@ -346,11 +364,10 @@ def _copies(core: _Rows, scores: Scores, question: Question, metric: ScoredMetri
 
 
 def seed_pairs(cells: Sequence[Cell]) -> list[tuple[int, int]]:
-    """Indexes of core cells that differ in their seed only, each with the next of its prompt."""
+    """Indexes of core cells that differ in their seed only, each with the next of its prompt; in suites without core blocks of those that stand in for them."""
     groups: dict[tuple[str, str, float], list[int]] = {}
-    for cell in cells:
-        if cell.block.startswith(CORE_PREFIX) and cell.strength != 0:
-            groups.setdefault((cell.block, cell.prompt, cell.strength), []).append(cell.index)
+    for cell in _core_cells(cells):
+        groups.setdefault((cell.block, cell.prompt, cell.strength), []).append(cell.index)
     return [pair for indexes in groups.values() for pair in pairwise(indexes)]
 
 

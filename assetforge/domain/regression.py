@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assetforge.api.job import Cell
+from assetforge.domain.readouts import Yardstick
 from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
 
 __all__ = [
@@ -49,8 +50,9 @@ class CellScores:
     Attributes:
         cell: What was planned.
         control_index: Index of its base control.
-        similarity: Per embedding metric and side: mean cosine to the held-out references, -1 to 1; ``None`` when there was nothing to measure.
-        nearest: The same for the nearest reference.
+        similarity: Per embedding metric and side: nearness to the held-out references as the metric is read (:mod:`assetforge.domain.readouts`), by default the mean cosine, -1 to 1;
+            ``None`` when there was nothing to measure.
+        nearest: The cosine to the nearest reference.
         to_control: Per embedding metric and side: cosine distance to the base control, 0 to 2.
         pixels: Per pair metric and pair (``new|baseline`` ...): value.
         singles: Per metric that looks at one picture (and its prompt) and side: value.
@@ -118,6 +120,8 @@ def cell_scores(
     kinds: Mapping[str, str],
     references: Sequence[str],
     hashes: Mapping[str, str],
+    others: Sequence[str] = (),
+    readouts: Mapping[str, str] | None = None,
 ) -> list[CellScores]:
     """Scores of every cell, in plan order.
 
@@ -129,22 +133,23 @@ def cell_scores(
         kinds: Kind of each metric.
         references: Keys of the held-out references.
         hashes: Hash of the file of each picture key.
+        others: Keys of references of other assets.
+        readouts: Readout of each embedding metric; ``mean`` for those that are not named.
     """
     embeddings = {name: unit_vectors(scores.get(name, {})) for name, kind in kinds.items() if kind == "embedding"}
-    matrices = {name: [vectors[key] for key in references if key in vectors] for name, vectors in embeddings.items()}
+    yardsticks = {
+        name: Yardstick.of_keys(vectors, references, others, (readouts or {}).get(name, "mean"))
+        for name, vectors in embeddings.items()
+    }
     out: list[CellScores] = []
     for cell in cells:
         control = controls[cell.index]
         keys = {side: image_key(side, control if side == "control" else cell.index) for side in sides}
         row = CellScores(cell=cell, control_index=control)
         for name, vectors in embeddings.items():
-            compared = {side: _cosines(vectors.get(key), matrices[name]) for side, key in keys.items()}
-            row.similarity[name] = {
-                side: None if values is None else float(values.mean()) for side, values in compared.items()
-            }
-            row.nearest[name] = {
-                side: None if values is None else float(values.max()) for side, values in compared.items()
-            }
+            yardstick = yardsticks[name]
+            row.similarity[name] = {side: yardstick.likeness(vectors.get(key)) for side, key in keys.items()}
+            row.nearest[name] = {side: yardstick.nearest(vectors.get(key)) for side, key in keys.items()}
             row.to_control[name] = {
                 side: _distance(vectors.get(keys[side]), vectors.get(keys["control"]))
                 for side in sides
@@ -173,13 +178,6 @@ def unit_vectors(given: Mapping[str, float | Sequence[float]]) -> dict[str, Vect
         if np.isfinite(length) and length > 0:
             vectors[key] = vector / length
     return vectors
-
-
-def _cosines(vector: Vector | None, references: Sequence[Vector]) -> Vector | None:
-    if vector is None or not references:
-        return None
-    values: Vector = np.stack(references) @ vector
-    return values
 
 
 def _distance(first: Vector | None, second: Vector | None) -> float | None:
@@ -254,18 +252,24 @@ def _by_prompt(rows: Sequence[CellScores], metric: str) -> list[dict[str, Any]]:
     ]
 
 
-def ceiling(scores: Scores, metric: str, references: Sequence[str]) -> dict[str, Any]:
-    """How alike the held-out references are among themselves: what a perfect version could reach."""
-    vectors = unit_vectors(scores.get(metric, {}))
-    known = [vectors[key] for key in references if key in vectors]
+def ceiling(
+    scores: Scores, metric: str, references: Sequence[str], *, others: Sequence[str] = (), readout: str = "mean"
+) -> dict[str, Any]:
+    """How alike the held-out references are among themselves, read as pictures are: what a perfect version could reach."""
+    yardstick = Yardstick.of_keys(unit_vectors(scores.get(metric, {})), references, others, readout)
+    known = yardstick.references
     if len(known) < 2:
         return {"references": len(known), "similarity": None}
-    matrix = np.stack(known) @ np.stack(known).T
-    others = (matrix.sum(axis=1) - 1.0) / (len(known) - 1)
+    if yardstick.applied == "mean":
+        # Two tables, as ever: a table with itself is summed in another order, and summaries would differ in their last digits.
+        matrix = np.stack(known) @ np.stack(known).T
+        each = (matrix.sum(axis=1) - 1.0) / (len(known) - 1)
+    else:
+        each = np.asarray(yardstick.among())
     return {
         "references": len(known),
-        "similarity": float(others.mean()),
-        "per_reference": [float(value) for value in others],
+        "similarity": float(each.mean()),
+        "per_reference": [float(value) for value in each],
     }
 
 

@@ -45,6 +45,8 @@ def _change(delta: float | None, baseline: str) -> str:
 
 def _without_identity(summary: Mapping[str, Any]) -> str:
     reason = "no metric that knows this kind of asset is installed"
+    if summary.get("unmeasured_choice"):
+        reason = f"{summary['unmeasured_choice']}, which was chosen to decide, could not run here"
     if summary["primary"]:
         reason = (
             "no reference is held out of training"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assetforge.api.context import Stopped
@@ -9,7 +10,7 @@ from assetforge.api.job import WITHIN, EngineRef, ScoreImage, ScorePayload
 from assetforge.api.params import Params
 from assetforge.api.protocols import Metric
 from assetforge.errors import PluginError
-from assetforge.extension.registry import get_registry
+from assetforge.extension.registry import get_registry, load
 from assetforge.jobs.child import check_version, make_engine, validated
 from assetforge.jobs.context import JobRuntime
 from assetforge.jobs.score_cache import Score, ScoreCache, content_key, open_score_cache
@@ -58,8 +59,10 @@ def score_images(context: JobRuntime) -> dict[str, dict[str, Score]]:
         params = validated(registered, values)
         items = _items(payload, registered.spec.kind, seen)
         written = params.model_dump(mode="json")
-        with open_score_cache(lambda: context.cache, ref, written, context.device, context.log) as cache:
-            work = _Work(context, ref, registered.spec.kind, params, pictures)
+        work = _Work(context, ref, registered.spec.kind, params, pictures)
+        with open_score_cache(
+            lambda: context.cache, ref, written, context.device, context.log, work.fingerprint()
+        ) as cache:
             scores[ref.name], known = work.score(items, cache)
         context.log(f"{ref.name}: {len(items)} scores" + (f", {known} of them known already" if known else ""))
         context.progress(number + 1, len(payload.metrics))
@@ -77,7 +80,7 @@ def _items(payload: ScorePayload, kind: str, sides: Sequence[str]) -> list[_Item
         return [
             _Item(f"{first}|{second}", (images[first], images[second]))
             for first, second in payload.pairs
-            if seen(first) and seen(second) and (_apart(first, second) or WITHIN in sides)
+            if seen(first) and seen(second) and (not sides or _apart(first, second) or WITHIN in sides)
         ]
     wanted = [image for image in payload.images if seen(image.key)]
     if kind == "prompt":
@@ -114,7 +117,7 @@ class _Pictures:
         return pixels
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Work:
     """One metric of the job."""
 
@@ -124,24 +127,33 @@ class _Work:
     params: Params
     pictures: _Pictures
 
+    @cached_property
+    def metric(self) -> Metric:
+        """The metric, made when it is first needed."""
+        made: Metric = make_engine(self.ref, params=self.params, context=self.context)
+        return made
+
+    def fingerprint(self) -> str:
+        """What tells the metric's weights from others; empty for metrics that do not say, which are not made for the question."""
+        return str(self.metric.fingerprint()) if hasattr(load(self.ref.load), "fingerprint") else ""
+
     def score(self, items: Sequence[_Item], cache: ScoreCache) -> tuple[dict[str, Score], int]:
-        """Scores by key, and how many of them were known; the metric is only made when one is not."""
+        """Scores by key, and how many of them were known."""
         known = cache.get(list(dict.fromkeys(item.content for item in items)))
         found = {item.key: known[item.content] for item in items if item.content in known}
         missing = [item for item in items if item.key not in found]
         before = len(found)
         if missing:
-            metric: Metric = make_engine(self.ref, params=self.params, context=self.context)
             for batch in _batches(missing):
-                values = self._run(metric, batch)
+                values = self._run(batch)
                 found.update((item.key, value) for item, value in zip(batch, values, strict=True))
                 cache.put({item.content: value for item, value in zip(batch, values, strict=True)})
                 if self.context.should_stop():
                     raise Stopped
         return {item.key: found[item.key] for item in items}, before
 
-    def _run(self, metric: Metric, batch: Sequence[_Item]) -> list[Score]:
-        values = _CALLS[self.kind](metric, batch, self.pictures)
+    def _run(self, batch: Sequence[_Item]) -> list[Score]:
+        values = _CALLS[self.kind](self.metric, batch, self.pictures)
         if len(values) != len(batch):
             raise PluginError(
                 f"The metric {self.ref.name!r} gave {len(values)} scores for {len(batch)} pictures.",

@@ -1,4 +1,4 @@
-"""Scores that are known already: one SQLite file per metric, its version and its parameters.
+"""Scores that are known already: one SQLite file per metric, its version, its parameters and its weights.
 
 A cache, and treated as one: a damaged file is thrown away, a full disk is put up with, and what is asked for without it is scored. Several processes may use a
 file at once. What comes out is bit for bit what went in.
@@ -50,7 +50,12 @@ def content_key(hashes: Sequence[str], prompt: str = "") -> str:
 
 @contextmanager
 def open_score_cache(
-    folder: Callable[[], Path], ref: "EngineRef", params: Mapping[str, Any], device: str, say: Callable[[str], None]
+    folder: Callable[[], Path],
+    ref: "EngineRef",
+    params: Mapping[str, Any],
+    device: str,
+    say: Callable[[str], None],
+    fingerprint: str = "",
 ) -> Iterator["ScoreCache"]:
     """The cache of a metric.
 
@@ -60,8 +65,11 @@ def open_score_cache(
         params: Its validated parameters in JSON mode.
         device: Where it runs: devices differ in the last digits, and a comparison must not take those for a change.
         say: Is told when the cache cannot be used; scoring goes on without it then.
+        fingerprint: Of its weights, see :meth:`assetforge.api.protocols.Metric.fingerprint`; empty for metrics without any.
     """
     about = {"metric": ref.model_dump(mode="json"), "params": dict(params), "device": device}
+    if fingerprint:
+        about["weights"] = fingerprint
     cache = ScoreCache(folder, f"{ref.name}-{digest(about)[:16]}.sqlite", say)
     try:
         yield cache

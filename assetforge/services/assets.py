@@ -17,6 +17,7 @@ from assetforge.durable import storage_error
 from assetforge.errors import NotFoundError, PluginError, UsageError
 from assetforge.extension.registry import get_registry
 from assetforge.services.activity import current_actor, record
+from assetforge.services.metric_choices import check_primary, chosen_primary
 from assetforge.services.projects import Project
 
 __all__ = ["AssetInfo", "add_asset", "find_asset", "get_asset", "list_assets", "set_asset"]
@@ -192,8 +193,8 @@ def set_asset(
         archived: Put it aside, or take it back.
 
     Raises:
-        NotFoundError: There is no such asset.
-        UsageError: A word cannot stand in a prompt, or nothing was given to change.
+        NotFoundError: There is no such asset, or no such metric.
+        UsageError: A word cannot stand in a prompt, the setting ``primary`` names a metric that cannot decide, or nothing was given to change.
     """
     changes: dict[str, Any] = {
         key: value
@@ -219,6 +220,9 @@ def set_asset(
         for key, value in changes.items():
             setattr(asset, key, value)
         if settings is not None:
+            primary = chosen_primary(name, settings)
+            if primary:
+                check_primary(primary, name, asset.type)
             asset.settings = {key: value for key, value in {**asset.settings, **settings}.items() if value is not None}
         if archived is not None:
             asset.archived_at = utc_now() if archived else None

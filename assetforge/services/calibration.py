@@ -25,9 +25,8 @@ from assetforge.services.assets import AssetInfo, find_asset, get_asset
 from assetforge.services.base_models import find_base
 from assetforge.services.comparison import ComparisonInfo, get_comparison, request_comparison
 from assetforge.services.comparison_plan import (
-    chosen_metrics,
+    asset_metrics,
     diversity_metric,
-    metric_plan,
     metrics_for_base,
     primary_metric,
     ready_metrics,
@@ -404,7 +403,7 @@ def _retire(project: Project, calibration: Calibration) -> None:
 
 
 def _metrics(original: _Original) -> list[dict[str, Any]]:
-    metrics = metrics_for_base(metric_plan(original.asset.type, chosen_metrics(original.asset)), original.base.name)
+    metrics = metrics_for_base(asset_metrics(original.asset), original.base.name)
     return ready_metrics(metrics)[0]
 
 

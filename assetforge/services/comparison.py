@@ -31,10 +31,9 @@ from assetforge.errors import JobError, UsageError
 from assetforge.services import activity
 from assetforge.services.comparison_plan import (
     HeldOut,
-    chosen_metrics,
+    asset_metrics,
     diversity_metric,
     held_out_references,
-    metric_plan,
     metrics_for_base,
     other_references,
     ready_metrics,
@@ -126,7 +125,8 @@ def request_comparison(
         asset, version, baseline = _sides(session, new, base)
         references = held_out_references(session, asset, version, baseline)
     addresses = [version_address(asset.name, one.number) for one in (version, baseline) if one is not None]
-    chosen = metric_plan(asset.type, metrics or chosen_metrics(asset))
+    settings = load_settings(project.config).regression
+    chosen = asset_metrics(asset, settings, metrics)
     renders = request_renders(
         project,
         addresses,
@@ -143,7 +143,6 @@ def request_comparison(
         evaluation = session.get_one(Evaluation, renders.evaluations[0].id)
         chosen = metrics_for_base(chosen, session.get_one(BaseModelRecord, evaluation.base_model_id).name)
         ready, unready = ready_metrics(chosen)
-        settings = load_settings(project.config).regression
         plan = {
             "metrics": ready,
             "unready": unready,

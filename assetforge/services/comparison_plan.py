@@ -13,10 +13,13 @@ from assetforge.db.models import Asset, DatasetItemRow, DatasetVersion, Referenc
 from assetforge.domain.names import dataset_address
 from assetforge.errors import AssetForgeError, UsageError
 from assetforge.extension.registry import Registered, get_registry, load
+from assetforge.services.metric_choices import check_primary, chosen_names, chosen_params, chosen_primary
+from assetforge.services.project_config import RegressionConfig
+from assetforge.services.recipes import validate_params
 
 __all__ = [
     "HeldOut",
-    "chosen_metrics",
+    "asset_metrics",
     "diversity_metric",
     "held_out_references",
     "metric_plan",
@@ -50,31 +53,51 @@ class HeldOut:
     captions: Mapping[str, str] = field(default_factory=dict)
 
 
-def chosen_metrics(asset: Asset) -> tuple[str, ...]:
-    """The metrics that somebody chose for an asset in its setting ``metrics``; empty leaves it to its type.
+def asset_metrics(
+    asset: Asset, settings: RegressionConfig | None = None, names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The metrics to run for an asset, as JSON, as it and the film want it; see :mod:`assetforge.services.metric_choices`.
+
+    Args:
+        asset: The asset.
+        settings: What the film says.
+        names: Only these metrics; by default those that the asset chose, else all that fit its type.
 
     Raises:
-        UsageError: The setting is not a list of names.
+        NotFoundError: A named metric does not exist.
+        UsageError: A metric does not fit, is given parameters that it does not take, or cannot decide although it was chosen to.
     """
-    names = asset.settings.get("metrics") or ()
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+    primary = chosen_primary(asset.name, asset.settings)
+    wanted = tuple(names) or chosen_names(asset.name, asset.settings)
+    if primary:
+        check_primary(primary, asset.name, asset.type)
+    if primary and wanted and primary not in wanted:
         raise UsageError(
-            f"The setting metrics of {asset.name} is not a list of names: {names!r}.",
-            hint=f"Write it as `assetforge asset set {asset.name} --set 'metrics=[\"ssim\"]'`, or remove it with --set metrics=null.",
+            f"The metric {primary!r} was chosen to decide about {asset.name} and is not among those to run: {', '.join(wanted)}.",
+            hint=f"Name it as well, or choose another with `assetforge asset set {asset.name} --set primary=NAME`.",
         )
-    return tuple(names)
+    params = chosen_params(asset.name, asset.settings, settings.metric_params if settings is not None else {})
+    return metric_plan(asset.type, wanted, primary=primary, params=params)
 
 
-def metric_plan(asset_type: str, names: Sequence[str] = ()) -> list[dict[str, Any]]:
+def metric_plan(
+    asset_type: str,
+    names: Sequence[str] = (),
+    *,
+    primary: str = "",
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
     """The metrics to run, as JSON, in the order of the registry.
 
     Args:
         asset_type: Type of the asset; metrics made for other types are left out.
         names: Only these metrics; by default all that fit.
+        primary: The one that somebody chose to decide; by default the first that can.
+        params: Parameters of each metric that differ from its defaults.
 
     Raises:
         NotFoundError: A named metric does not exist.
-        UsageError: A named metric does not fit the asset type.
+        UsageError: A named metric does not fit the asset type, or does not take a parameter.
     """
     registry = get_registry()
     entries = [registry.metric(name) for name in names] if names else registry.metrics()
@@ -85,10 +108,10 @@ def metric_plan(asset_type: str, names: Sequence[str] = ()) -> list[dict[str, An
                 f"The metric {entry.spec.name!r} says nothing about a {asset_type}.",
                 hint=f"It is for: {', '.join(entry.spec.asset_types)}.",
             )
-    return [_as_json(entry) for entry in fitting]
+    return [_as_json(entry, primary, (params or {}).get(entry.spec.name, {})) for entry in fitting]
 
 
-def _as_json(entry: Registered[MetricSpec]) -> dict[str, Any]:
+def _as_json(entry: Registered[MetricSpec], primary: str, params: Mapping[str, Any]) -> dict[str, Any]:
     spec = entry.spec
     engine = EngineRef(
         kind="metric",
@@ -100,31 +123,45 @@ def _as_json(entry: Registered[MetricSpec]) -> dict[str, Any]:
     )
     return {
         "engine": engine.model_dump(mode="json"),
-        "params": spec.params().model_dump(mode="json"),
+        "params": validate_params(spec.params, params, what=f"metric {spec.name}").model_dump(mode="json"),
         "title": spec.title,
         "kind": spec.kind,
         "direction": spec.direction,
         "gates": spec.gates,
         "margin": spec.margin,
         "copy_limit": spec.copy_limit,
+        "readout": spec.readout,
         "bases": list(spec.bases),
         "asset_types": list(spec.asset_types),
         "made_for_type": bool(spec.asset_types),
+        # Left out where nobody chose: plans without a choice stay what they were.
+        **({"chosen": spec.name == primary} if primary else {}),
     }
 
 
 def metrics_for_base(metrics: Sequence[dict[str, Any]], base: str) -> list[dict[str, Any]]:
-    """The metrics of a plan that can read pictures of this base model."""
+    """The metrics of a plan that can read pictures of this base model.
+
+    Raises:
+        UsageError: The one that was chosen to decide cannot.
+    """
+    blind = next((metric for metric in metrics if metric.get("chosen") and metric["bases"]), None)
+    if blind is not None and base not in blind["bases"]:
+        raise UsageError(
+            f"The metric {blind['engine']['name']!r}, which was chosen to decide, cannot read pictures of the base model {base!r}.",
+            hint=f"It reads those of: {', '.join(blind['bases'])}. Choose another with `assetforge asset set ASSET --set primary=NAME`.",
+        )
     return [metric for metric in metrics if not metric["bases"] or base in metric["bases"]]
 
 
-def ready_metrics(metrics: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """The metrics that can run here, and of the others name, title and what they need."""
+def ready_metrics(metrics: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The metrics that can run here, and of the others name, title and what they need, and whether it is the one that was chosen to decide."""
     ready, unready = [], []
     for metric in metrics:
         needs = _needs(metric["engine"]["name"])
         if needs:
-            unready.append({"name": metric["engine"]["name"], "title": metric["title"], "needs": needs})
+            about = {"name": metric["engine"]["name"], "title": metric["title"], "needs": needs}
+            unready.append({**about, "chosen": True} if metric.get("chosen") else about)
         else:
             ready.append(metric)
     return ready, unready
@@ -144,11 +181,17 @@ def _needs(name: str) -> str:
 
 
 def primary_metric(metrics: Sequence[dict[str, Any]]) -> str:
-    """The embedding metric that speaks for identity, one made for the asset's type before a general one; empty when only pixels can be measured."""
+    """The embedding metric that speaks for identity: the one that somebody chose and no other, else one made for the asset's type before a general one.
+
+    Empty when only pixels can be measured, or when the chosen one is not among the metrics since it cannot run here.
+    """
     embeddings = [
         metric
         for metric in metrics
-        if metric["kind"] == "embedding" and metric["gates"] and metric.get("copy_limit") is None
+        if metric["kind"] == "embedding"
+        and metric["gates"]
+        and metric.get("copy_limit") is None
+        and metric.get("chosen", True)
     ]
     best = min(embeddings, key=lambda metric: not metric["made_for_type"], default=None)
     return str(best["engine"]["name"]) if best else ""

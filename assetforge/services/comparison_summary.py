@@ -76,6 +76,16 @@ class Gathered:
         """Keys of the held-out references."""
         return [reference_key(sha256) for sha256, _crop in self.plan["references"]["items"]]
 
+    @property
+    def others(self) -> list[str]:
+        """Keys of references of other assets."""
+        return [other_key(sha256) for sha256, _crop in self.plan.get("others", ())]
+
+    @property
+    def unmeasured_choice(self) -> str:
+        """Title of the metric that was chosen to decide and could not run; empty when it could, or when none was chosen."""
+        return next((str(one["title"]) for one in self.plan.get("unready", ()) if one.get("chosen")), "")
+
 
 def reference_key(sha256: str) -> str:
     """Key of a held-out reference in a score job."""
@@ -144,6 +154,8 @@ def score_rows(given: Gathered, scores: Scores) -> list[CellScores]:
         kinds=kinds,
         references=given.references,
         hashes=given.hashes,
+        others=given.others,
+        readouts={metric["engine"]["name"]: metric.get("readout", "mean") for metric in given.plan["metrics"]},
     )
 
 
@@ -155,11 +167,11 @@ def summarise(given: Gathered, rows: Sequence[CellScores], scores: Scores) -> di
     """The summary of a comparison, as JSON: figures, flags, verdict, and a sentence for people."""
     plan, info = given.plan, given.info
     primary = primary_metric(plan["metrics"])
-    likenesses = [
-        metric["engine"]["name"]
+    likenesses = {
+        metric["engine"]["name"]: metric.get("readout", "mean")
         for metric in plan["metrics"]
         if metric["kind"] == "embedding" and not _finds_copies(metric)
-    ]
+    }
     engines = {side: ", ".join(sorted(digests)) for side, digests in given.engines.items()}
     summary: dict[str, Any] = {
         "schema": SUMMARY_SCHEMA,
@@ -167,6 +179,7 @@ def summarise(given: Gathered, rows: Sequence[CellScores], scores: Scores) -> di
         "baseline": info.baseline,
         "suite": {"name": given.suite[0], "digest": given.suite[1]},
         "primary": primary,
+        "unmeasured_choice": given.unmeasured_choice,
         "metrics": [
             {"name": metric["engine"]["name"], **{key: metric[key] for key in ("title", "kind", "direction", "gates")}}
             for metric in plan["metrics"]
@@ -188,8 +201,12 @@ def summarise(given: Gathered, rows: Sequence[CellScores], scores: Scores) -> di
         },
         "rounds": list(given.rounds),
         "verdict_inputs": {
-            name: {**similarity_figures(rows, name), "ceiling": ceiling(scores, name, given.references)}
-            for name in likenesses
+            name: {
+                **similarity_figures(rows, name),
+                "readout": readout,
+                "ceiling": ceiling(scores, name, given.references, others=given.others, readout=readout),
+            }
+            for name, readout in likenesses.items()
         },
         "pixels": pixel_means(rows),
         "verdict": _verdict(given, rows, scores, primary),
@@ -216,10 +233,11 @@ def _verdict(given: Gathered, rows: Sequence[CellScores], scores: Scores, primar
         metrics=tuple(scored_metric(metric) for metric in plan["metrics"]),
         references=tuple(given.references),
         training=tuple(training_key(sha256) for sha256, _crop in plan.get("training", ())),
-        others=tuple(other_key(sha256) for sha256, _crop in plan.get("others", ())),
+        others=tuple(given.others),
         diversity=plan.get("diversity", ""),
         retrain=given.retrain,
         unready=tuple(metric["title"] for metric in plan.get("unready", ())),
+        chosen=given.unmeasured_choice,
     )
     return verdict_of(rows, scores, question, VerdictRules(looks=plan.get("looks", 1))).as_json()
 
@@ -234,6 +252,7 @@ def scored_metric(metric: Mapping[str, Any]) -> ScoredMetric:
         gates=metric["gates"],
         margin=metric.get("margin", 0.0),
         copy_limit=metric.get("copy_limit"),
+        readout=metric.get("readout", "mean"),
     )
 
 
@@ -261,7 +280,14 @@ def _conditions(summary: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dic
                 "The two versions belong on different base models; the change between them is not the LoRA's alone.",
             )
         )
-    if not summary["primary"]:
+    if summary["unmeasured_choice"]:
+        found.append(
+            (
+                "identity-not-measured",
+                f"{summary['unmeasured_choice']} was chosen to decide and could not run here, and no other metric takes its place.",
+            )
+        )
+    elif not summary["primary"]:
         found.append(
             (
                 "identity-not-measured",

@@ -94,6 +94,8 @@ title = ""
 [regression]
 # extend = true
 # max_renders = 400
+# [regression.metric_params."clip-image"]
+# batch_size = 4
 
 # What an approval takes: how many of the worst pictures whoever decides has to open, and whether a version is approved without anybody
 # ("never", or "when it passes": its verdict against the approved version is a pass, and every guard rail is clear).
@@ -281,10 +283,12 @@ class RegressionConfig(_Section):
     Attributes:
         extend: Render the suite's reserve of prompts when a verdict is inconclusive.
         max_renders: Pictures of one version beyond which the reserve stays unused, however open the verdict is.
+        metric_params: Parameters of metrics that differ from their defaults, by name of the metric; the setting ``metric_params`` of an asset goes before them.
     """
 
     extend: bool = True
     max_renders: int = Field(default=400, ge=1)
+    metric_params: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class ApprovalConfig(_Section):

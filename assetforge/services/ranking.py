@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlmodel import select
 
+from assetforge.config import load_settings
 from assetforge.db.models import Alias
 from assetforge.domain.ranking import Candidate, Ranking, rank
 from assetforge.domain.suite import BLEED_PREFIX, CORE_PREFIX
@@ -18,8 +19,7 @@ from assetforge.errors import JobError, NotFoundError, TryAgainError, UsageError
 from assetforge.services.assets import find_asset
 from assetforge.services.comparison import ComparisonInfo, get_comparison, read_scores, request_comparison
 from assetforge.services.comparison_plan import (
-    chosen_metrics,
-    metric_plan,
+    asset_metrics,
     metrics_for_base,
     primary_metric,
     ready_metrics,
@@ -119,13 +119,19 @@ def check_measurable(project: Project, asset: str, base: str = "") -> None:
     """
     with project.read() as session:
         row = find_asset(session, asset)
-    metrics = metric_plan(row.type, chosen_metrics(row))
+    metrics = asset_metrics(row, load_settings(project.config).regression)
     ready, unready = ready_metrics(metrics_for_base(metrics, base) if base else metrics)
     if primary_metric(ready):
         return
     needs = "; ".join(f"{one['title']}: {one['needs']}" for one in unready)
+    choice = next((one["title"] for one in unready if one.get("chosen")), "")
+    why = (
+        f"{choice}, which was chosen to decide, cannot run here"
+        if choice
+        else f"no metric that can run here knows what a {row.type} looks like"
+    )
     raise UsageError(
-        f"There is nothing to rank versions of {asset} by: no metric that can run here knows what a {row.type} looks like.",
+        f"There is nothing to rank versions of {asset} by: {why}.",
         hint=f"Not ready: {needs}"
         if needs
         else "assetforge-vision brings such metrics; `assetforge plugin list` shows what there is.",

@@ -23,11 +23,11 @@ KINDS = ("embedding", "pair", "single", "prompt")
 def metric(kind):
     return EngineRef(
         kind="metric",
-        name=f"counted-{kind}",
+        name="weighed" if kind == "weighed" else f"counted-{kind}",
         version="1",
         plugin="tiny-engines",
         plugin_version="1.0",
-        load="tiny_engines:Counted",
+        load="tiny_engines:Weighed" if kind == "weighed" else "tiny_engines:Counted",
     )
 
 
@@ -124,6 +124,33 @@ def test_other_prompts_parameters_and_unknown_hashes_are_scored(scoring):
     assert len(scoring.run(params={"steps": 11})[1]) == 11, "other parameters are another cache"
     assert len(scoring.caches()) == 8
     assert len(scoring.run(hashed=False)[1]) == 11, "a picture whose hash is not known is scored every time"
+
+
+def test_scores_do_not_outlive_the_weights_they_were_made_with(scoring, tmp_path):
+    weights = tmp_path / "weights.txt"
+    about = {"kinds": ("weighed",), "params": {"fault": str(weights)}}
+    weights.write_text("2")
+    first, calls, _ = scoring.run(**about)
+    assert calls == ["made", "score 16", "score 4", ""]
+    again, calls, said = scoring.run(**about)
+    assert (again, calls) == (first, ["made", ""]), "asked for its fingerprint, and for no score"
+    assert "weighed: 20 scores, 20 of them known already" in said
+    weights.write_text("3")
+    other, calls, _ = scoring.run(**about)
+    assert calls == ["made", "score 16", "score 4", ""]
+    assert other["weighed"]["new/0000"] == pytest.approx(1.5 * first["weighed"]["new/0000"])
+    assert len(scoring.caches()) == 2
+
+
+def test_weights_that_are_gone_are_no_reason_to_believe_what_they_said(scoring, tmp_path):
+    weights = tmp_path / "weights.txt"
+    weights.write_text("2")
+    about = {"kinds": ("weighed",), "params": {"fault": str(weights)}}
+    scoring.run(**about)
+    weights.unlink()
+    workdir = scoring.prepare(**about)
+    assert scoring.start(workdir, stderr=subprocess.DEVNULL).wait(60) == 1
+    assert "weights.txt" in read_lines(workdir / "events.jsonl")[-1]["error"]
 
 
 def test_what_is_not_a_number_is_remembered_as_such(scoring):

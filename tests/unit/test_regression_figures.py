@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assetforge.api.job import Cell
+from assetforge.domain.csls import csls
+from assetforge.domain.readouts import Yardstick
 from assetforge.domain.regression import (
     badness,
     ceiling,
@@ -13,6 +16,7 @@ from assetforge.domain.regression import (
     image_key,
     pixel_means,
     similarity_figures,
+    unit_vectors,
 )
 from assetforge.domain.regression_text import sentence
 
@@ -100,6 +104,92 @@ def test_ceiling_compares_references_with_the_others():
     top = ceiling(scores, "probe", ["a", "b", "c"])
     assert top["per_reference"] == pytest.approx([0.5, 0.75, 0.75])
     assert ceiling(scores, "probe", ["a"])["similarity"] is None
+
+
+def random_scores(count, references=5, others=6, width=8, seed=0):
+    """Scores of cells with three sides, references and references of others; two styles that are not far apart."""
+    rng = np.random.default_rng(seed)
+    own, foreign = rng.normal(size=width), rng.normal(size=width)
+    keys = {f"ref/{n}": own for n in range(references)} | {f"other/{n}": foreign for n in range(others)}
+    keys |= {
+        image_key(side, n): own * pull
+        for side, pull in (("new", 1.0), ("baseline", 0.6), ("control", 0.1))
+        for n in range(count)
+    }
+    return {"probe": {key: list(centre + rng.normal(size=width)) for key, centre in keys.items()}}
+
+
+def read(scores, count, readout, others=6):
+    cells = [cell(index, seed=index) for index in range(count)]
+    keys = [key for key in scores["probe"] if key.startswith("ref/")]
+    hashes = dict.fromkeys(scores["probe"], "")
+    about = {} if readout is None else {"readouts": {"probe": readout}, "others": [f"other/{n}" for n in range(others)]}
+    controls = {one.index: one.index for one in cells}
+    sides = ("new", "baseline", "control")
+    return cell_scores(
+        cells, controls, sides, scores, kinds={"probe": "embedding"}, references=keys, hashes=hashes, **about
+    )
+
+
+def test_mean_is_the_readout_of_those_that_say_nothing_bit_for_bit():
+    scores = random_scores(6)
+    table = np.stack([vector for key, vector in unit_vectors(scores["probe"]).items() if key.startswith("ref/")])
+    for plain, named in zip(read(scores, 6, None), read(scores, 6, "mean"), strict=True):
+        assert plain == named
+        for side, value in plain.similarity["probe"].items():
+            assert value == float((table @ unit_vectors(scores["probe"])[image_key(side, plain.cell.index)]).mean())
+    assert ceiling(scores, "probe", ["ref/0", "ref/1"]) == ceiling(
+        scores, "probe", ["ref/0", "ref/1"], others=["other/0"], readout="mean"
+    )
+
+
+def test_nearest_reads_the_best_reference():
+    scores = random_scores(6)
+    for row in read(scores, 6, "nearest"):
+        assert row.similarity == row.nearest
+    keys = [f"ref/{n}" for n in range(5)]
+    top = ceiling(scores, "probe", keys, readout="nearest")["per_reference"]
+    cosines = np.stack([unit_vectors(scores["probe"])[key] for key in keys])
+    assert top == pytest.approx(
+        [max(c for j, c in enumerate(row) if j != i) for i, row in enumerate(cosines @ cosines.T)]
+    )
+
+
+def test_csls_reads_against_references_of_others_in_units_of_a_cosine():
+    scores = random_scores(6)
+    rows = read(scores, 6, "csls")
+    vectors = unit_vectors(scores["probe"])
+    own, foreign = (
+        np.stack([vectors[f"{kind}/{n}"] for n in range(size)]) for kind, size in (("ref", 5), ("other", 6))
+    )
+    new = np.stack([vectors[image_key("new", n)] for n in range(6)])
+    assert [row.similarity["probe"]["new"] for row in rows] == pytest.approx(csls(new, own, foreign) / 2)
+    assert [row.nearest for row in rows] == [row.nearest for row in read(scores, 6, "mean")]
+    yardstick = Yardstick([*own], [*foreign], "csls")
+    assert np.mean(yardstick.impostors()) < 0 < np.mean(yardstick.among())
+    assert len(yardstick.impostors()) == 6
+    assert yardstick.impostors()[2] == pytest.approx(csls(foreign[2:3], own, np.delete(foreign, 2, axis=0))[0] / 2)
+    assert yardstick.among()[1] == pytest.approx(csls(own[1:2], np.delete(own, 1, axis=0), foreign)[0] / 2)
+
+
+def test_csls_without_others_is_the_mean():
+    scores = random_scores(3)
+    assert [row.similarity for row in read(scores, 3, "csls", others=0)] == [
+        row.similarity for row in read(scores, 3, "mean")
+    ]
+    keys = [f"ref/{n}" for n in range(5)]
+    assert ceiling(scores, "probe", keys, readout="csls") == ceiling(scores, "probe", keys)
+    alone = Yardstick([np.ones(1)], [-np.ones(1)], "csls")
+    assert (alone.among(), alone.impostors()) == ([], []), "the only one of the others has none to be near to"
+
+
+def test_nothing_to_measure_stays_nothing_in_every_readout():
+    for readout in ("mean", "nearest", "csls"):
+        yardstick = Yardstick([np.array([1.0, 0.0])], [np.array([0.0, 1.0])], readout)
+        assert yardstick.likeness(None) is None
+        assert yardstick.nearest(None) is None
+        assert Yardstick([], [np.array([0.0, 1.0])], readout).likeness(np.array([1.0, 0.0])) is None
+        assert Yardstick([], [np.array([0.0, 1.0])], readout).impostors() == []
 
 
 def test_broken_pictures_are_flagged_by_code():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from assetforge_vision.onnx_models import OnnxNetwork
 from assetforge_vision.params import VisionParams
 from assetforge_vision.pictures import BILINEAR, CLIP_COLOURS, Floats, Pixels, as_input, in_batches, squeezed, unit_rows
-from assetforge_vision.weights import locate
+from assetforge_vision.weights import fingerprint, locate
 
 if TYPE_CHECKING:
     from assetforge.api.context import JobContext
@@ -24,6 +24,10 @@ class Ccip:
     def __init__(self, params: VisionParams | None = None, context: "JobContext | None" = None) -> None:
         self.params = params or VisionParams()
         self._context = context
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint("ccip", self.params.weights)
 
     @cached_property
     def network(self) -> OnnxNetwork:

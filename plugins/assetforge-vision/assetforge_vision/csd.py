@@ -26,7 +26,7 @@ from assetforge_vision.pictures import (
     short_side,
     unit_rows,
 )
-from assetforge_vision.weights import locate
+from assetforge_vision.weights import fingerprint, locate
 
 if TYPE_CHECKING:
     from assetforge.api.context import JobContext
@@ -123,6 +123,10 @@ class Csd:
     def __init__(self, params: CsdParams | None = None, context: "JobContext | None" = None) -> None:
         self.params = params or CsdParams()
         self._machine = Machine(self.params, context)
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint("csd", self.params.weights)
 
     @cached_property
     def network(self) -> Any:

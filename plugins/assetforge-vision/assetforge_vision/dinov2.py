@@ -30,7 +30,7 @@ from assetforge_vision.pictures import (
 )
 from assetforge_vision.subject import subject_box, subject_mask
 from assetforge_vision.towers import open_network
-from assetforge_vision.weights import locate
+from assetforge_vision.weights import fingerprint, locate
 
 if TYPE_CHECKING:
     from assetforge.api.context import JobContext
@@ -49,6 +49,10 @@ class Dinov2:
     def __init__(self, params: Dinov2Params | None = None, context: "JobContext | None" = None) -> None:
         self.params = params or Dinov2Params()
         self._machine = Machine(self.params, context)
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint("dinov2", self.params.weights)
 
     @cached_property
     def folder(self) -> Path:

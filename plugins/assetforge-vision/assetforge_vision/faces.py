@@ -15,7 +15,7 @@ from assetforge_vision.onnx_models import OnnxNetwork
 from assetforge_vision.params import FaceParams
 from assetforge_vision.pictures import HALF_COLOURS, Floats, Pixels, as_input, in_batches, unit_rows
 from assetforge_vision.scrfd import decode, largest_face, letterboxed
-from assetforge_vision.weights import locate
+from assetforge_vision.weights import fingerprint, locate
 
 if TYPE_CHECKING:
     from assetforge.api.context import JobContext
@@ -34,6 +34,10 @@ class FaceIdentity:
     def __init__(self, params: FaceParams | None = None, context: "JobContext | None" = None) -> None:
         self.params = params or FaceParams()
         self._context = context
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint("face-identity", self.params.weights)
 
     def embed(self, images: Sequence[Pixels]) -> Floats:
         """One unit vector per picture, of its largest face; all zeros when it shows none."""

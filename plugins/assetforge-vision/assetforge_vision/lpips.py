@@ -13,7 +13,7 @@ from assetforge.errors import UsageError
 from assetforge_vision.machine import Machine, fill, read_weights
 from assetforge_vision.params import VisionParams
 from assetforge_vision.pictures import HALF_COLOURS, Floats, Pixels, as_input, in_batches
-from assetforge_vision.weights import locate
+from assetforge_vision.weights import fingerprint, locate
 
 if TYPE_CHECKING:
     from assetforge.api.context import JobContext
@@ -98,6 +98,10 @@ class Lpips:
     def __init__(self, params: VisionParams | None = None, context: "JobContext | None" = None) -> None:
         self.params = params or VisionParams()
         self._machine = Machine(self.params, context)
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint("lpips", self.params.weights)
 
     @cached_property
     def network(self) -> Any:

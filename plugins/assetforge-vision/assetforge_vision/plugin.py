@@ -25,6 +25,8 @@ _FACE_IDENTITY = MetricSpec(
     kind="embedding",
     asset_types=("character",),
     gates=True,
+    # Best of the references, as usual for faces: a profile is no worse for being unlike the portraits.
+    readout="nearest",
     # Tools that call two faces one person draw the line at 0.36 (OpenCV's SFace), 0.45 (LDS) and 0.48 (InsightFace's clustering): what is 0.12 apart
     # among tools for the same question cannot be seen at less than about half of it.
     margin=0.05,
@@ -72,6 +74,8 @@ _CSD = MetricSpec(
     kind="embedding",
     asset_types=("style",),
     gates=True,
+    # Raw cosines of styles overlap; what is left after CSLS says whether a picture is nearer to this style than to others (:mod:`assetforge.domain.csls`).
+    readout="csls",
     # There are no votes on steps of this scale. "When Style Similarity Scores Fail" (2605.09030) finds cosines of one artist and of others apart by so little that they
     # overlap for 15 of 91 artists; 0.02 is what the backbone's own cosine needs to be seen (CLIP-I: 0.803 to 0.780).
     margin=0.02,

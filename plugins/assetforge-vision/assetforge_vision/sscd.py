@@ -22,7 +22,7 @@ from assetforge_vision.pictures import (
     short_side,
     unit_rows,
 )
-from assetforge_vision.weights import locate
+from assetforge_vision.weights import fingerprint, locate
 
 if TYPE_CHECKING:
     from assetforge.api.context import JobContext
@@ -162,6 +162,10 @@ class Sscd:
     def __init__(self, params: NetworkParams | None = None, context: "JobContext | None" = None) -> None:
         self.params = params or NetworkParams()
         self._machine = Machine(self.params, context)
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint("sscd", self.params.weights)
 
     @cached_property
     def network(self) -> Any:

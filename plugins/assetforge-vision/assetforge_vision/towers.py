@@ -29,7 +29,7 @@ from assetforge_vision.pictures import (
     unit_rows,
 )
 from assetforge_vision.siglip_text import read_tokenizer, siglip_tokens
-from assetforge_vision.weights import locate
+from assetforge_vision.weights import fingerprint, locate
 
 if TYPE_CHECKING:
     from assetforge.api.context import JobContext
@@ -85,6 +85,10 @@ class _Towers:
     def __init__(self, params: NetworkParams | None = None, context: "JobContext | None" = None) -> None:
         self.params = params or NetworkParams()
         self._machine = Machine(self.params, context)
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others."""
+        return fingerprint(self.metric, self.params.weights)
 
     @cached_property
     def folder(self) -> Path:

@@ -4,6 +4,7 @@ A metric looks into its own folder, ``<user data>/models/<folder>/`` (``ASSETFOR
 Hugging Face. Nothing is ever downloaded. Only safetensors and ONNX files are opened: a pickle or a TorchScript archive can run code when it is loaded.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,7 +15,10 @@ from assetforge.paths import user_data_dir
 from assetforge.store.hub_cache import find_snapshot, is_hub_id
 from assetforge.store.weights import read_tensor_table
 
-__all__ = ["WEIGHTS", "Weights", "check_file", "locate", "models_dir", "reason"]
+__all__ = ["WEIGHTS", "Weights", "check_file", "fingerprint", "locate", "models_dir", "reason"]
+
+_READ = frozenset({".json", ".model", ".safetensors", ".txt"})
+"""Endings of what transformers reads from a model's folder: settings, words, and weights in one file or in parts."""
 
 _PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".torchscript", ".ts"})
 
@@ -153,6 +157,30 @@ def locate(metric: str, chosen: str = "") -> dict[str, Path]:
         if len(found) == len(wanted.files):
             return _checked(found)
     raise NotFoundError(_sentence(metric, wanted, cached), hint="`assetforge vision weights` lists them all.")
+
+
+def fingerprint(metric: str, chosen: str = "") -> str:
+    """What tells the files of a metric from others: names, sizes and times of all that it reads. No file is opened but for the headers that :func:`locate` checks.
+
+    Args:
+        metric: Name of the metric.
+        chosen: See :func:`locate`.
+
+    Raises:
+        NotFoundError: They are not here.
+        UsageError: What lies there cannot be used.
+    """
+    found = locate(metric, chosen)
+    files = {*found.values()}
+    if "config.json" in found:
+        folder = found["config.json"].parent
+        files |= {file for file in folder.iterdir() if file.suffix.lower() in _READ and file.is_file()}
+    told = hashlib.sha256()
+    for file in sorted(files):
+        # The time of the last change of state as well: copying with times kept, as rsync and tar do, leaves the other one as it was.
+        at = file.stat()
+        told.update(f"{file.name}\0{at.st_size}\0{at.st_mtime_ns}\0{at.st_ctime_ns}\n".encode())
+    return told.hexdigest()
 
 
 def check_file(file: Path) -> Path:

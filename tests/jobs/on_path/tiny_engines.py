@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import pathlib
 import signal
 import time
 
@@ -137,6 +138,21 @@ class Counted:
         return [float(image.mean()) * len(prompt) for image, prompt in zip(images, prompts, strict=True)]
 
 
+class Weighed(Counted):
+    """Multiplies by what its weights file says, which it reads as late as it can."""
+
+    def __init__(self, params, context):
+        super().__init__(params, context)
+        self.file = pathlib.Path(params.fault)
+
+    def fingerprint(self):
+        at = self.file.stat()
+        return f"{self.file.name} {at.st_size} {at.st_mtime_ns}"
+
+    def score(self, images):
+        return [value * float(self.file.read_text()) for value in super().score(images)]
+
+
 @hookimpl
 def register_trainers():
     return [
@@ -165,6 +181,7 @@ def register_metrics():
         MetricSpec(
             name="difference", title="Difference", load="tiny_engines:Difference", kind="pair", params=TinyParams
         ),
+        MetricSpec(name="weighed", title="Weighed", load="tiny_engines:Weighed", kind="single", params=TinyParams),
         MetricSpec(name="brightness", title="Brightness", load="tiny_engines:Brightness", kind="single"),
         *(
             MetricSpec(
