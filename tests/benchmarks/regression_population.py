@@ -39,7 +39,9 @@ SIBLINGS = {"mara": "ilse", "ilse": "mara", "brass-lamp": "ilse", "ink-wash": "m
 GOOD = "as it should be"
 LONG = "ten times the steps"
 THIRD = "a third of the references"
+NINTH = "a ninth of the references"
 NOISY = "weights with added noise"
+NOISIER = "weights with half as much noise again"
 UNTOLD = "a style without content captions"
 HALF = "half the steps"
 QUARTER = "half of half the steps"
@@ -53,9 +55,10 @@ DAMAGES = (
     "captions shuffled between images",
     UNTOLD,
     NOISY,
+    NOISIER,
 )
-NOISE = 2.0
-"""Of the added noise: standard deviation over that of the tensor it is added to."""
+NOISE = {NOISY: 2.0, NOISIER: 3.0}
+"""Standard deviation of the added noise over that of the tensor it is added to."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Variant:
 def population() -> list[Variant]:
     """Every variant, ordered so that the first ones already say something about everything."""
     good = [Variant(GOOD, one.name, seed) for seed in (*SEEDS, *CALIBRATION_SEEDS) for one in ASSETS]
-    thirds = [Variant(THIRD, one.name, seed) for seed in DAMAGE_SEEDS for one in ASSETS]
+    fewer = [Variant(kind, one.name, seed) for seed in DAMAGE_SEEDS for kind in (THIRD, NINTH) for one in ASSETS]
     damaged = [
         Variant(kind, one.name, seed)
         for seed in DAMAGE_SEEDS
@@ -90,7 +93,7 @@ def population() -> list[Variant]:
         if kind != UNTOLD and (kind != LONG or seed == DAMAGE_SEEDS[0])
     ]
     untold = [Variant(UNTOLD, "ink-wash", seed) for seed in STYLE_SEEDS]
-    return [*_alternately(good, [*damaged, *untold, *thirds])]
+    return [*_alternately(good, [*damaged, *untold, *fewer])]
 
 
 def _alternately(*rows: Sequence[Variant]) -> Iterator[Variant]:
@@ -133,8 +136,8 @@ def material(variant: Variant) -> list[tuple[str, Image.Image]]:
     """Captions and pictures to train a variant on."""
     random_by = random.Random(f"{variant.kind}/{variant.asset}/{variant.seed}")
     member, pictures = asset(variant.asset), [(one.caption, one.picture) for one in shared(variant.asset)[0]]
-    if variant.kind == THIRD:
-        pictures = random_by.sample(pictures, len(pictures) // 3)
+    if variant.kind in (THIRD, NINTH):
+        pictures = random_by.sample(pictures, len(pictures) // (3 if variant.kind == THIRD else 9))
     elif variant.kind.startswith("a fifth"):
         others = random_by.sample(shared(SIBLINGS[variant.asset])[0], len(pictures) // 5 + 1)
         for place, other in zip(random_by.sample(range(len(pictures)), len(others)), others, strict=True):
@@ -175,9 +178,9 @@ def train(root: Path, variant: Variant) -> Path:
     done = work / "weights.safetensors"
     if done.is_file():
         return done
-    if variant.kind == NOISY:
+    if variant.kind in NOISE:
         good = train(root, Variant(GOOD, variant.asset, SEEDS[0] + DAMAGE_SEEDS.index(variant.seed) + 3))
-        return _with_noise(good, done, variant.seed)
+        return _with_noise(good, done, variant.seed, NOISE[variant.kind])
     member = asset(variant.asset)
     recipe = next(one for one in RECIPES if member.kind in one.asset_types)
     (work / "inputs").mkdir(parents=True, exist_ok=True)
@@ -213,7 +216,7 @@ def train(root: Path, variant: Variant) -> Path:
     return done
 
 
-def _with_noise(good: Path, path: Path, seed: int) -> Path:
+def _with_noise(good: Path, path: Path, seed: int, strength: float) -> Path:
     from safetensors.numpy import load_file, save_file
 
     random_by = np.random.default_rng(seed)
@@ -221,7 +224,7 @@ def _with_noise(good: Path, path: Path, seed: int) -> Path:
         name: (
             tensor
             if tensor.ndim == 0
-            else (tensor + NOISE * tensor.std() * random_by.standard_normal(tensor.shape)).astype(tensor.dtype)
+            else (tensor + strength * tensor.std() * random_by.standard_normal(tensor.shape)).astype(tensor.dtype)
         )
         for name, tensor in sorted(load_file(good).items())
     }
