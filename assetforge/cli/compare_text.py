@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["print_comparison", "print_outcome"]
 
-_REASONS = 5
-"""So many notes fit beside the figures; the report has all."""
+_NOTES, _NAMES = 3, 2
+"""So many notes, and names of what was not measured, fit beside the figures; the report has all."""
 
 _GOOD, _OPEN, _BAD, _DIM = "green", "yellow", "red", "dim"
 _LOOKS = {
@@ -38,17 +38,20 @@ def print_comparison(info: ComparisonInfo, written: Path | None) -> None:
         written: Its report.
     """
     summary, view = info.summary, verdict_view(info.summary)
-    print_outcome(summary, note=f"{info.suite}{', second look' if info.extends is not None else ''}")
+    _outcome(view, summary, f"{info.suite}{', second look' if info.extends is not None else ''}")
     plain("")
     if view["metrics"]:
         _figures(view, _limited(summary))
     else:
+        _line((view["more"], _DIM))
         _blocks(summary)
-    _notes(
-        [*_flags(summary), *(("", one["text"]) for one in view["reasons"])],
-        f"not measured: {', '.join(view['not_measured'])}" if view["not_measured"] else "",
-    )
-    plain("")
+    # What limits a metric that does not decide is for readers of the report.
+    aside = {one["name"] for one in view["metrics"][1:]}
+    notes = [("▲", flag["message"]) for flag in summary["flags"]]
+    notes += [("·", one["text"]) for one in view["reasons"] if one["about"] not in aside]
+    unsaid = len(summary["flags"]) + len(view["reasons"]) - len(notes[:_NOTES])
+    more = [("·", f"{unsaid} more notes in the report")] if unsaid else []
+    _notes([*notes[:_NOTES], *more, *_unmeasured(view["not_measured"])])
     plain(f"report  {written}")
     plain(f"look    assetforge review {info.version}")
 
@@ -61,6 +64,12 @@ def print_outcome(summary: Mapping[str, Any], *, note: str = "") -> None:
         note: Said beside the outcome.
     """
     view = verdict_view(summary)
+    _outcome(view, summary, note)
+    if view["more"] != view["sentence"]:
+        _line((view["more"], _DIM))
+
+
+def _outcome(view: Mapping[str, Any], summary: Mapping[str, Any], note: str) -> None:
     symbol, style = _LOOKS.get(view["outcome"], ("○", _DIM))
     against = summary["baseline"] or "the bare base"
     _line(
@@ -69,8 +78,6 @@ def print_outcome(summary: Mapping[str, Any], *, note: str = "") -> None:
         (f"  {note}", _DIM),
     )
     _line((view["sentence"], ""))
-    if view["more"] != view["sentence"]:
-        _line((view["more"], _DIM))
 
 
 def _limited(summary: Mapping[str, Any]) -> set[str]:
@@ -88,12 +95,13 @@ def _figures(view: Mapping[str, Any], limited: set[str]) -> None:
     for heading in ("change", "interval", "tolerated"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("says", no_wrap=True)
+    flagging = {one["about"] for one in view["reasons"] if one["code"] == "cannot-pass"}
     for one in (*view["metrics"], *view["guards"]):
         says = one.get("says", one["outcome"])
         if says == "not measured":
             continue
-        if not one.get("informative", True):
-            says = "decides nothing"
+        if not one.get("informative", True) or one["name"] in flagging:
+            says = "only shows" if one["name"] in flagging else "decides nothing"
         symbol, style = _LOOKS.get(says, ("○", _DIM))
         cells = (one["title"], *_numbers(one, one["name"] in limited))
         grid.add_row(*map(_text, cells), _text(f"{symbol} {says}", style))
@@ -130,27 +138,23 @@ def _row(name: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _flags(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("▲", flag["message"]) for flag in summary["flags"]]
+def _unmeasured(names: Sequence[str]) -> list[tuple[str, str]]:
+    more = len(names) - _NAMES
+    said = ", ".join(names) if more <= 1 else f"{', '.join(names[:_NAMES])} and {more} more"
+    return [("○", f"not measured: {said}")] if names else []
 
 
-def _notes(notes: Sequence[tuple[str, str]], unmeasured: str) -> None:
-    """Symbols and sentences, wrapped beside the symbols; those that do not fit are counted."""
+def _notes(notes: Sequence[tuple[str, str]]) -> None:
+    """Symbols and sentences, wrapped beside the symbols."""
     from rich.table import Table
 
-    shown = [*notes[:_REASONS]]
-    if len(notes) > _REASONS:
-        shown.append(("", f"and {len(notes) - _REASONS} more notes in the report"))
-    if unmeasured:
-        shown.append(("○", unmeasured))
-    if not shown:
-        return
     plain("")
     grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1, 0, 0))
     grid.add_column("", width=1)
     grid.add_column("")
-    for symbol, text in shown:
-        grid.add_row(_text(symbol or "·", _OPEN if symbol == "▲" else _DIM), _text(text, "" if symbol == "▲" else _DIM))
+    for symbol, text in notes:
+        warns = symbol == "▲"
+        grid.add_row(_text(symbol, _OPEN if warns else _DIM), _text(text, "" if warns else _DIM))
     console().print(grid)
 
 

@@ -5,14 +5,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from assetforge.cli.output import emit, plain, progress, say
+from assetforge.cli.compare_text import print_outcome
+from assetforge.cli.output import emit, facts, plain, progress, say
 from assetforge.jobs.demo import DemoListener, DemoOutcome, run_demo
 
 __all__ = ["demo"]
 
 
 def demo(*, name: str = "", folder: Path | None = None, watch: Annotated[bool, Parameter(negative=())] = False) -> None:
-    """Make a small film and take it through the whole loop: references, LoRAs, a second version, a comparison, an approval.
+    """Make a small film and take it through the loop: references, LoRAs, an approval, a second version and its verdict, over which you decide.
 
     Args:
         name: Which demo film; by default the first that a plugin brings.
@@ -33,15 +34,28 @@ def _print(outcome: DemoOutcome) -> None:
     plain(f"{outcome.project} is in {outcome.folder}")
     plain(f"  {len(outcome.assets)} assets, {', '.join(outcome.datasets)}")
     plain(f"  versions {', '.join(outcome.versions)}; approved {', '.join(outcome.approved)}")
-    for summary in outcome.verdict_inputs.values():
-        plain(f"  {summary['sentence']}")
     for path in outcome.published:
         plain(f"  published {path}")
     plain(
         f"  {sum(outcome.seconds.values()):.0f} s: "
         + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in outcome.seconds.items())
     )
-    plain("Look at:")
-    for path in outcome.reports:
-        plain(f"  {path}")
-    plain(f"Go on with: assetforge --project {outcome.folder} version list")
+    judged, *others = outcome.reports
+    plain("First versions beside the bare base, in the quick size:")
+    for version, path in zip((one for one in outcome.verdict_inputs if one != outcome.judged), others, strict=True):
+        plain(f"  {version}  {path}")
+    plain("")
+    verdict = outcome.verdict_inputs[outcome.judged]
+    once = verdict.get("plan", {}).get("looks", 1) == 1
+    print_outcome(verdict, note="one look: project.toml says [regression] extend = false" if once else "")
+    plain("")
+    plain(f"report   {judged}")
+    asset, film = outcome.judged.partition("/")[0], f"assetforge --project {outcome.folder}"
+    facts(
+        {
+            "figures": f"{film} compare {outcome.judged}",
+            "look": f"{film} review {outcome.judged}",
+            "decide": f"{film} approve {outcome.judged} --why ...   (or reject)",
+            "deliver": f"{film} version publish {asset}@approved",
+        }
+    )

@@ -1,4 +1,4 @@
-"""The whole loop on a demo film: references, datasets, LoRAs, a second version, renders, a comparison, an approval, a published file.
+"""The whole loop on a demo film: references, datasets, LoRAs, an approval, a published file, a second version, renders, a verdict. What becomes of the second version a person decides.
 
 Every step is one that a user would take, through the same services; repeating the demo on the same film reuses everything that is there.
 """
@@ -21,6 +21,7 @@ from assetforge.services.assets import add_asset, list_assets
 from assetforge.services.comparison import ComparisonInfo, get_comparison, request_comparison
 from assetforge.services.datasets import freeze
 from assetforge.services.ingest import add_references
+from assetforge.services.project_config import set_value
 from assetforge.services.projects import Project, create_project, open_project
 from assetforge.services.releases import approve, publish
 from assetforge.services.report import write_report
@@ -45,10 +46,22 @@ class DemoListener:
 
 @dataclass
 class DemoOutcome:
-    """What the demo made; the document of ``assetforge demo --json``."""
+    """What the demo made; the document of ``assetforge demo --json``.
+
+    Attributes:
+        judged: The version that is up for a decision.
+        verdict: What was found out about it: ``pass``, ``regressed`` or ``inconclusive``.
+        headline: The same in a sentence, without a full stop.
+        verdict_inputs: Summary of every comparison by version.
+        reports: Paths of the reports; that of the judged version comes first.
+        seconds: How long each stage took.
+    """
 
     project: str
     folder: Path
+    judged: str = ""
+    verdict: str = ""
+    headline: str = ""
     assets: list[str] = field(default_factory=list)
     datasets: list[str] = field(default_factory=list)
     runs: list[int] = field(default_factory=list)
@@ -102,6 +115,7 @@ class _Demo:
             waiting = {asset.name: self._train(asset) for asset in others}
             self._wait([first], f"{lead.name}/v1")
             self._approve(f"{lead.name}/v1", "the demo takes the first version, so that there is one to compare with")
+            self.outcome.published.append(str(publish(self.project, f"{lead.name}@approved").path))
         with self._stage(
             "second version", f"New references of {lead.name} arrive; version 2 is trained, and the others go on"
         ):
@@ -110,13 +124,13 @@ class _Demo:
             comparisons = [self._compare_when_trained(name, job) for name, job in waiting.items()]
             self._wait([second], f"{lead.name}/v2")
         with self._stage(
-            "comparison", "Rendering every version with the same prompts and seeds, beside the bare base model"
+            "comparison",
+            f"Rendering with the same prompts and seeds: {lead.name}/v2 against {lead.name}/v1, the others in the quick size",
         ):
-            comparisons.insert(0, request_comparison(self.project, f"{lead.name}/v2", f"{lead.name}/v1", priority=1))
-            self._finish(comparisons)
-        with self._stage("approval", f"{lead.name}/v2 is approved and published"):
-            self._approve(f"{lead.name}/v2", "the demo shows how a version is approved and published; nobody judged it")
-            self.outcome.published.append(str(publish(self.project, f"{lead.name}@approved").path))
+            judged = request_comparison(self.project, f"{lead.name}/v2", f"{lead.name}/v1", priority=1)
+            self._judged(self._finish(judged))
+            for info in comparisons:
+                self._finish(info)
 
     @contextmanager
     def _stage(self, name: str, sentence: str) -> Iterator[None]:
@@ -153,7 +167,7 @@ class _Demo:
 
     def _compare_when_trained(self, name: str, job: int | None) -> ComparisonInfo:
         self._wait([job], f"{name}/v1")
-        return request_comparison(self.project, f"{name}/v1")
+        return request_comparison(self.project, f"{name}/v1", quick=True)
 
     def _wait(self, wanted: Sequence[int | None], what: str) -> None:
         """Follow jobs to their end; what was reused has no job."""
@@ -174,24 +188,26 @@ class _Demo:
                 )
             shares[job] = 1.0
 
-    def _finish(self, comparisons: list[ComparisonInfo]) -> None:
-        for info in comparisons:
-            current = get_comparison(self.project, info.id)
-            while current.jobs:
-                self._wait(current.jobs, f"comparing {current.version}")
-                current = get_comparison(self.project, info.id)
-            if current.state != "succeeded":
-                raise JobError(
-                    f"The comparison of {current.version} ended as {current.state}: {current.summary.get('error', '')}"
-                )
-            self.outcome.verdict_inputs[current.version] = dict(current.summary)
-            self.outcome.reports.append(str(write_report(self.project, info.id)))
+    def _finish(self, info: ComparisonInfo) -> ComparisonInfo:
+        """The last word of a comparison, after writing its report."""
+        while info.jobs or info.extended_by is not None:
+            self._wait(info.jobs, f"comparing {info.version}")
+            info = get_comparison(self.project, info.extended_by or info.id)
+        if info.state != "succeeded":
+            raise JobError(f"The comparison of {info.version} ended as {info.state}: {info.summary.get('error', '')}")
+        self.outcome.verdict_inputs[info.version] = dict(info.summary)
+        self.outcome.reports.append(str(write_report(self.project, info.id)))
+        return info
+
+    def _judged(self, info: ComparisonInfo) -> None:
+        self.outcome.judged, self.outcome.verdict = info.version, info.outcome
+        self.outcome.headline = info.summary["verdict"]["headline"]
 
     def _approve(self, address: str, why: str) -> None:
         if resolve_version(self.project, address).stage != "approved":
-            # Nobody looks here, whatever the verdict says; the record of the film tells so.
+            # Nobody looks here; the record of the film tells so.
             with acting_as("demo"):
-                approve(self.project, address, why=why, review="skipped", anyway=True)
+                approve(self.project, address, why=why, review="skipped")
         self.outcome.approved.append(address)
 
 
@@ -210,8 +226,11 @@ def find_demo(name: str) -> Any:
 
 
 def open_demo_film(film: DemoFilm, folder: Path | None) -> Project:
-    """The film of a demo, made when it is not there; by default in a folder of its name among the user's films."""
+    """The film of a demo, made when it is not there; by default in a folder of its name among the user's films. Its verdicts are asked for once."""
     root = folder or projects_dir() / film.name
     if (root / "project.toml").is_file():
         return open_project(root)
-    return create_project(film.name, folder=root, title=film.title)
+    project = create_project(film.name, folder=root, title=film.title)
+    # A demo is waited for, and a reserve of prompts would double its renders.
+    set_value(project.paths.config, "regression.extend", value=False)
+    return project

@@ -134,7 +134,7 @@ def test_notes_that_do_not_fit_are_counted_and_stay_words(shown):
         for number in range(9)
     ]
     text = shown(given)
-    assert "note 1 [red]in ␛[31m it" in text
+    assert "note 0 [red]in ␛[31m it" in text
     assert "note 8" not in text
     assert "more notes in the report" in text
     assert len(text.splitlines()) <= SCREEN
