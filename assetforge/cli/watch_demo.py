@@ -1,6 +1,5 @@
 """``assetforge demo --watch``: pictures are dropped into a folder, and versions with renders and a comparison come of it by themselves."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assetforge.api.protocols import DemoAsset, DemoFilm
-from assetforge.cli.output import emit, facts, plain, say
+from assetforge.cli.compare_text import print_outcome
+from assetforge.cli.output import emit, plain, say
 from assetforge.errors import JobError
 from assetforge.extension.registry import load
 from assetforge.jobs.demo import find_demo, open_demo_film
@@ -58,7 +58,9 @@ def watch_demo(*, name: str, folder: Path | None) -> None:
                     say(f"{pictures} pictures dropped into {lead.name}'s folder; nobody touches the keyboard now")
                     info = _await(project, version)
                     seconds[version] = round(time.perf_counter() - started, 1)
-                    say(f"{version} is there after {seconds[version]:.0f} s: {info.summary.get('sentence', '')}")
+                    say(
+                        f"{version} and its report are there after {seconds[version]:.0f} s: {info.outcome or 'nothing to compare it with'}"
+                    )
             _tell(project, lead, seconds)
 
 
@@ -120,7 +122,7 @@ def _await(project: Project, version: str) -> ComparisonInfo:
 
 
 def _tell(project: Project, lead: DemoAsset, seconds: dict[str, float]) -> None:
-    comparisons = [one for one in list_comparisons(project) if one.state == "succeeded"]
+    comparisons = [one for one in list_comparisons(project) if one.state == "succeeded" and one.report]
     document = {
         "projects": [project.name],
         "folder": project.root,
@@ -135,6 +137,12 @@ def _tell(project: Project, lead: DemoAsset, seconds: dict[str, float]) -> None:
         plain(f"{project.name} is in {project.root}")
         for run in sorted(list_runs(project), key=lambda run: run.id):
             plain(f"  run {run.id} by {run.requested_by}: {run.cause} -> {', '.join(run.versions)}")
-        facts({"look at": os.linesep.join(str(project.root / one.report) for one in comparisons)})
+        judged = comparisons[0]
+        plain("")
+        print_outcome(judged.summary, note="one look" if judged.summary["plan"].get("looks", 1) == 1 else "")
+        plain("")
+        for one in comparisons:
+            plain(f"report  {project.root / one.report}")
+        plain(f"look    assetforge --project {project.root} review {judged.version}")
 
     emit("demo", document, text)
