@@ -20,6 +20,7 @@ __all__ = [
     "CAST",
     "CORE_PREFIX",
     "OWN",
+    "QUICK_SUFFIX",
     "BlockDefinition",
     "SuiteDefinition",
     "cast_types",
@@ -43,6 +44,9 @@ OWN = "own"
 """Block of an asset's own prompts."""
 
 _OWN_SEEDS = (1041, 1042)
+QUICK_SUFFIX = "-quick"
+"""What the quick size of a suite has at the end of its name."""
+
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _PLACEHOLDERS = ("trigger", "class")
 _OTHERS = ("other", "other_class")
@@ -256,7 +260,7 @@ class SuiteDefinition(BaseModel):
         )
         if not blocks:
             raise ValueError(f"no block of the suite {self.name} says how much of it is the quick size")
-        return self.model_copy(update={"name": f"{self.name}-quick", "blocks": blocks})
+        return self.model_copy(update={"name": f"{self.name}{QUICK_SUFFIX}", "blocks": blocks})
 
 
 def expand(

@@ -20,6 +20,7 @@ from assetforge.db.models_review import CellView, Vote
 from assetforge.domain.names import version_address
 from assetforge.domain.regression import badness, image_key
 from assetforge.domain.states import VoteChoice
+from assetforge.domain.suite import QUICK_SUFFIX
 from assetforge.domain.votes import Ballot, Poll, VotedSide, count_votes, left_sides
 from assetforge.errors import NotFoundError, TryAgainError, UsageError
 from assetforge.services import activity
@@ -159,14 +160,27 @@ class _VotesFile(BaseModel):
 
 
 def deciding_comparison(session: Session, asset: Asset, version: Version) -> Comparison | None:
-    """The comparison that a decision over a version rests on: the newest finished one with the approved version, else the newest finished one; ``None`` without any."""
+    """The comparison that a decision over a version rests on; ``None`` without any.
+
+    The newest finished one with the approved version, else the newest finished one; a quick one only where no whole suite was rendered.
+    """
     finished = (
         select(Comparison)
         .where(Comparison.version_id == version.id, Comparison.state == "succeeded")
         .order_by(col(Comparison.id).desc())
     )
     approved = select(Alias.version_id).where(Alias.asset_id == asset.id, Alias.name == APPROVED).scalar_subquery()
-    return session.exec(finished.where(Comparison.baseline_id == approved)).first() or session.exec(finished).first()
+    for wanted in (finished.where(Comparison.baseline_id == approved), finished):
+        rows = session.exec(wanted).all()
+        whole = (row for row in rows if not _is_quick(session, row))
+        if rows:
+            return next(whole, rows[0])
+    return None
+
+
+def _is_quick(session: Session, row: Comparison) -> bool:
+    name: str = session.get_one(Evaluation, row.evaluation_id).plan["suite"]["name"]
+    return name.endswith(QUICK_SUFFIX)
 
 
 def reviewed_comparison(project: Project, address: str) -> int:

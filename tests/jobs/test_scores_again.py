@@ -101,6 +101,7 @@ def attempts(workdir: Path) -> set[int]:
     return {json.loads(line)["attempt"] for line in lines}
 
 
+@pytest.mark.slow
 def test_scores_are_the_same_bits_however_they_came_about(command, project, make_png, tmp_path):
     for seed in range(8):
         make_png(tmp_path / "pictures" / f"{seed}.png", seed=seed)

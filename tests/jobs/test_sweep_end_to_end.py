@@ -59,6 +59,7 @@ def assetforge(project, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_from_a_grid_to_a_ranking_and_whether_it_still_comes_out_the_same(assetforge, project, make_png, tmp_path):
     for seed in range(8):
         make_png(tmp_path / "pictures" / f"{seed}.png", seed=seed)

@@ -149,7 +149,14 @@ def test_names_and_sentences_of_every_event(paths):
         events.ComparisonReady(**common, version="v", baseline="b", report=Path("/r"), summary={"x": float("nan")})
     )
     assert told.event == "comparison-ready"
-    assert told.data == {"version": "v", "baseline": "b", "report": "/r", "summary": {"x": None}}
+    assert told.data == {
+        "version": "v",
+        "baseline": "b",
+        "verdict": "",
+        "headline": "",
+        "report": "/r",
+        "summary": {"x": None},
+    }
 
 
 def test_an_event_arrives_signed_in_the_background(paths, receiver, configured):

@@ -111,6 +111,7 @@ def test_networks_chance_and_memories_stay_as_they_are(folder: Path, machine: Ma
         assert torch.equal(family.predict(*inputs, view.told, view.geometry), expected)
 
 
+@pytest.mark.slow
 def test_a_network_that_trains_already_is_computed_as_it_would_be_anew(folder: Path, machine: Machine) -> None:
     params = LoraTrainerParams(rank=4, batch_size=2, gradient_checkpointing=True)
     fresh = open_tiny("sd15", folder / "sd15")

@@ -41,7 +41,7 @@ def register_metrics() -> Sequence[MetricSpec]:
     return [
         MetricSpec(
             name="toybox-identity",
-            title="Toybox probe: identity",
+            title="Identity",
             summary="Nearness of the character or prop shown, whatever the place, style and pose.",
             load="assetforge_toybox.probe:IdentityProbe",
             kind="embedding",
@@ -53,7 +53,7 @@ def register_metrics() -> Sequence[MetricSpec]:
         ),
         MetricSpec(
             name="toybox-style",
-            title="Toybox probe: style",
+            title="Style",
             summary="Nearness of the drawing style, whatever is drawn.",
             load="assetforge_toybox.probe:StyleProbe",
             kind="embedding",
@@ -65,7 +65,7 @@ def register_metrics() -> Sequence[MetricSpec]:
         ),
         MetricSpec(
             name="toybox-prompt",
-            title="Toybox reader: prompt following",
+            title="Prompt following",
             summary="Probability that a picture shows all that its prompt names: subject, colour, place, style, position.",
             load="assetforge_toybox.prompt_metric:PromptMetric",
             kind="prompt",

@@ -77,12 +77,12 @@ def test_when_it_passes_the_policy_approves_once_and_says_so(world, passing):
 
 @pytest.mark.usefixtures("policy")
 def test_the_watcher_sees_to_it_and_says_once_why_not(world, passing):
-    passing(guards=[CLEAR, {"name": "bleed", "title": "leak", "outcome": "open"}])
+    passing(guards=[CLEAR, {"name": "bleed", "title": "leak", "outcome": "suspect"}])
     said = []
     sequels = Sequels(world.project, said.append)
     sequels()
     sequels()
-    assert said == ["mara/v2 waits for a person: leak is open"]
+    assert said == ["mara/v2 waits for a person: leak is suspect"]
     passing()
     sequels()
     assert said[1:] == ["the approval of mara/v2 follows from the policy of the film"]
@@ -98,7 +98,7 @@ def test_the_watcher_sees_to_it_and_says_once_why_not(world, passing):
         {"outcome": "inconclusive"},
         {"outcome": "regressed"},
         {"guards": [{**CLEAR, "outcome": "veto"}]},
-        {"guards": [CLEAR, {**CLEAR, "outcome": "open"}]},
+        {"guards": [CLEAR, {**CLEAR, "outcome": "suspect"}]},
         {"guards": [{**CLEAR, "outcome": "not measured"}], "not_measured": [CLEAR["title"]]},
         {"not_measured": ["faces"]},
     ],
@@ -106,6 +106,12 @@ def test_the_watcher_sees_to_it_and_says_once_why_not(world, passing):
 def test_only_a_pass_with_everything_measured_and_clear(world, passing, verdict):
     assert not apply_policy(world.project, passing(**verdict))
     assert stage(world) == "candidate"
+
+
+@pytest.mark.usefixtures("policy")
+def test_an_open_guard_rail_lies_within_its_margin_and_is_no_objection(world, passing):
+    assert apply_policy(world.project, passing(guards=[CLEAR, {**CLEAR, "outcome": "open"}]))
+    assert stage(world) == "approved"
 
 
 @pytest.mark.usefixtures("policy")

@@ -15,6 +15,7 @@ from assetforge.services.project_config import set_value
 from assetforge.services.releases import approve
 from assetforge.services.report import write_report
 from assetforge.services.retraining import CAUSE
+from assetforge.services.reviews import reviewed_comparison
 from assetforge.services.sequels import Sequels
 from assetforge.services.suites import add_suite
 
@@ -230,6 +231,14 @@ def test_the_gate_answers_by_its_exit_code(film, gate):
     look(film, "mara/v1", "")
     code, document = gate("mara/v1", "--suite", "patient")
     assert (code, document["verdict"], document["baseline"]) == (ExitCode.TRY_AGAIN, "", "")
+
+
+def test_a_decision_rests_on_a_whole_suite_where_there_was_one(film):
+    quick = look(film, quick=True)
+    assert reviewed_comparison(film.project, "mara/v2") == quick.id
+    whole = look(film)
+    look(film, quick=True, fresh=True)
+    assert reviewed_comparison(film.project, "mara/v2") == whole.id
 
 
 def test_quick_is_the_quick_size_and_never_more(film, gate):
