@@ -23,7 +23,7 @@ test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not soak and not bench"
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m "slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow"
 
 test-soak: install
 	$(BIN)/python -m pytest -q -m "soak"
