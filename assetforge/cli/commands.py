@@ -37,7 +37,8 @@ COMMANDS = (
     CommandEntry(
         "activity", "assetforge.cli.activity:activity", "What happened to the film, who did it, and why.", _FILM
     ),
-    CommandEntry("caption", "assetforge.cli.caption:app", "Captions: set, list.", _FILM),
+    CommandEntry("serve", "assetforge.cli.serve:serve", "The terminal program in a browser, behind a token.", _FILM),
+    CommandEntry("caption", "assetforge.cli.caption:app", "Captions: set, list, replace, tag, trigger, undo.", _FILM),
     CommandEntry("dataset", "assetforge.cli.dataset:app", "Dataset versions: freeze, list, show, diff, export.", _FILM),
     CommandEntry(
         "train", "assetforge.cli.train:train", "Train a LoRA of an asset on its newest dataset version.", _TRAIN
