@@ -6,10 +6,11 @@ Files may hold only what is known here; an unknown key is an error that names th
 """
 
 import tomllib
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from assetforge.builtin.notify.settings import NotifyConfig
 from assetforge.errors import ConfigError
@@ -27,10 +28,51 @@ from assetforge.services.project_config import (
     config_error,
 )
 
-__all__ = ["Settings", "UserConfig", "load_settings"]
+__all__ = ["Settings", "TuiConfig", "UserConfig", "load_settings", "load_tui_settings"]
 
 _PREFIX = "ASSETFORGE_"
 _SECTIONS = {"defaults", "ingest", "gc", "watch", "retrain", "budget", "queue", "regression"}
+
+
+class TuiConfig(BaseModel):
+    """How the terminal program looks and which keys it takes; :mod:`assetforge.tui.preferences` reads the same before anything else is there.
+
+    Attributes:
+        theme: Name of a theme; the command palette lists them.
+        images: How pictures are drawn: ``auto`` asks the terminal, ``tgp`` is the protocol of kitty, ``halfcell`` works everywhere, ``off`` shows none.
+        motion: Let things move where something really moves, such as a run.
+        gallery: Show assets as pictures at first; otherwise as a table.
+        keys: Other keys for actions, by the name of the action: ``film.train = "t,f5"``.
+        jump_keys: Keys that jump mode puts on what can be jumped to, the handiest first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    theme: str = Field(default="safelight", min_length=1)
+    images: Literal["auto", "tgp", "sixel", "halfcell", "off"] = "auto"
+    motion: bool = True
+    gallery: bool = True
+    keys: dict[str, str] = Field(default_factory=dict)
+    jump_keys: str = "asdfghjklqwertyuiopzxcvbnm"
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _dots_belong_to_the_name(cls, value: object) -> object:
+        """``film.train = "t"`` without quotes is a table in TOML; here it is one name."""
+        if not isinstance(value, dict):
+            return value
+        flat: dict[str, Any] = {}
+        for name, one in value.items():
+            inner = cls._dots_belong_to_the_name(one)
+            flat |= {f"{name}.{rest}": keys for rest, keys in inner.items()} if isinstance(inner, dict) else {name: one}
+        return flat
+
+    @field_validator("jump_keys")
+    @classmethod
+    def _keys_differ(cls, value: str) -> str:
+        if len(set(value)) < len(value) or len(value) < 2 or not value.isalnum():  # noqa: PLR2004
+            raise ValueError("it must be at least two letters or digits, each of them once")
+        return value
 
 
 class UserConfig(BaseModel):
@@ -46,6 +88,7 @@ class UserConfig(BaseModel):
         queue: How the queue treats this machine.
         regression: How versions are judged.
         notify: What the user is told, and how; read by :mod:`assetforge.builtin.notify.settings`, and never from a film.
+        tui: How the terminal program looks and which keys it takes; never from a film.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +102,7 @@ class UserConfig(BaseModel):
     queue: QueueConfig = QueueConfig()
     regression: RegressionConfig = RegressionConfig()
     notify: NotifyConfig = NotifyConfig()
+    tui: TuiConfig = TuiConfig()
 
 
 class Settings(BaseSettings):
@@ -128,6 +172,40 @@ def load_settings(project: ProjectConfig | None = None, **flags: Any) -> Setting
             f"The setting {key.replace('__', '.')} cannot be {first['input']!r}: {first['msg']}.",
             hint=f"Look at the command line and the variable {_PREFIX}{key.upper()}.",
         ) from error
+
+
+def load_tui_settings() -> TuiConfig:
+    """How the terminal program looks now: the user's file, under the environment.
+
+    Raises:
+        ConfigError: The file or a variable cannot be used.
+    """
+    user = _user_values().get("tui", {})
+    try:
+        return _TuiSources(tui=user).tui
+    except (SettingsError, ValidationError) as error:
+        first = error.errors(include_url=False)[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(
+            f"A variable {_PREFIX}TUI__... cannot be used: {first}.", hint="Correct it, or remove it."
+        ) from error
+
+
+class _TuiSources(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    tui: TuiConfig = TuiConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - signature of pydantic-settings
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file."""
+        return env_settings, init_settings
 
 
 def _user_values() -> dict[str, Any]:

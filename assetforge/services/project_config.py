@@ -1,7 +1,6 @@
 """``project.toml``: the hand-editable part of a film. Reading is strict, writing keeps comments and layout."""
 
 import difflib
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,9 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from assetforge.domain.names import check_name
-from assetforge.durable import locked, write_atomic
+from assetforge.durable import write_atomic
 from assetforge.errors import ConfigError, UsageError
 from assetforge.paths import user_config_file
+from assetforge.services.toml_file import change_values, parse_toml, read_text
 
 __all__ = [
     "ApprovalConfig",
@@ -26,6 +26,7 @@ __all__ = [
     "RetrainConfig",
     "WatchConfig",
     "WatchRootConfig",
+    "checked_config",
     "config_error",
     "read_config",
     "set_value",
@@ -359,7 +360,7 @@ def read_config(path: Path) -> ProjectConfig:
     Raises:
         ConfigError: The file is missing or no TOML, or holds an unknown key or a wrong value; the message names file and key.
     """
-    return _validated(_text(path), path)
+    return checked_config(read_text(path), path)
 
 
 def write_new_config(path: Path, *, name: str, title: str = "") -> None:
@@ -374,7 +375,7 @@ def write_new_config(path: Path, *, name: str, title: str = "") -> None:
     document = tomlkit.parse(_NEW.format(name=name))
     document["title"] = title or name
     text = tomlkit.dumps(document)
-    _validated(text, path)
+    checked_config(text, path)
     write_atomic(path, text.encode())
 
 
@@ -393,30 +394,13 @@ def set_value(path: Path, key: str, value: Any) -> ProjectConfig:
         ConfigError: The key is unknown or the value does not fit; the file is untouched then.
         StorageError: The file cannot be written.
     """
-    import tomlkit
-    from tomlkit.container import OutOfOrderTableProxy
-    from tomlkit.items import Table
-
     folder = path.parent / ".assetforge"
-    with locked((folder if folder.is_dir() else path.parent) / "config.lock"):
-        document = tomlkit.parse(_text(path))
-        table: Any = document
-        *sections, last = key.split(".")
-        for section in sections:
-            if section not in table:
-                table[section] = tomlkit.table()
-            table = table[section]
-            # A section that somebody wrote in two places of the file is one all the same.
-            if not isinstance(table, Table | OutOfOrderTableProxy):
-                raise ConfigError(f"{path}: {section} in {key!r} is a value, not a section.", hint="Correct the key.")
-        if value is None:
-            table.pop(last, None)
-        else:
-            table[last] = value
-        text = tomlkit.dumps(document)
-        config = _validated(text, path)
-        write_atomic(path, text.encode())
-    return config
+    return change_values(
+        path,
+        {tuple(key.split(".")): value},
+        lambda text: checked_config(text, path),
+        lock=(folder if folder.is_dir() else path.parent) / "config.lock",
+    )
 
 
 def config_error(path: Path, model: type[BaseModel], error: ValidationError) -> ConfigError:
@@ -437,6 +421,11 @@ def config_error(path: Path, model: type[BaseModel], error: ValidationError) -> 
             return ConfigError(
                 f"{path}: notifications cannot be set in a film{more}: whoever opens it would run its commands.",
                 hint=f"Move [notify] to your own settings, {user_config_file()}.",
+            )
+        if location == ["tui"]:
+            return ConfigError(
+                f"{path}: how the terminal program looks is each user's own choice, and not the film's{more}.",
+                hint=f"Move [tui] to your own settings, {user_config_file()}.",
             )
         if location == ["approval"]:
             return ConfigError(
@@ -464,21 +453,13 @@ def _keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}.", hint="Restore it from a backup, or check its permissions."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start}).", hint="Save the file as UTF-8.") from error
+def checked_config(text: str, path: Path) -> ProjectConfig:
+    """What the text of a ``project.toml`` says.
 
-
-def _validated(text: str, path: Path) -> ProjectConfig:
+    Raises:
+        ConfigError: It is no TOML, or holds an unknown key or a wrong value; the message names file and key.
+    """
     try:
-        return ProjectConfig.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}.", hint="Correct that line.") from error
+        return ProjectConfig.model_validate(parse_toml(text, path))
     except ValidationError as error:
         raise config_error(path, ProjectConfig, error) from error
