@@ -1,0 +1,409 @@
+"""The program: which film is open, which screen is on top, what is refreshed when the database changes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+from assetforge.db.browse.pulse import Ended, Pulse, ended, take_pulse
+from assetforge.errors import AssetForgeError
+from assetforge.tui.actions import bindings
+from assetforge.tui.images.protocol import TerminalPictures
+from assetforge.tui.preferences import Preferences
+from assetforge.tui.screens.base import FilmScreen
+from assetforge.tui.session import FilmSession, in_thread
+from assetforge.tui.state import State
+from assetforge.tui.theme import DEFAULT_THEME, THEMES
+from assetforge.tui.widgets.lines import TopLine
+from assetforge.tui.words import count_of, plain
+
+if TYPE_CHECKING:
+    from assetforge.tui.images.thumbnails import Thumbnails
+
+__all__ = ["FilmApp"]
+
+_LOOK_S = 0.4
+"""How often the number that tells of writes is looked at; it costs microseconds."""
+
+_AREAS = {
+    "runs": "assetforge.tui.screens.runs:RunsScreen",
+    "watched": "assetforge.tui.screens.watch:WatchScreen",
+    "shots": "assetforge.tui.screens.shots:ShotsScreen",
+    "plugins": "assetforge.tui.screens.plugins:PluginsScreen",
+    "settings": "assetforge.tui.screens.settings:SettingsScreen",
+    "happened": "assetforge.tui.screens.happened:HappenedScreen",
+}
+"""Screens that are imported when they are first opened, so that the first frame costs nothing of them."""
+
+
+class FilmApp(App[None]):
+    """The TUI.
+
+    Args:
+        film: The film to open; ``None`` begins with the list of films.
+        preferences: How the user likes it.
+        pictures: What the terminal can show.
+        state: What was kept from the last time.
+    """
+
+    TITLE = "assetforge"
+    CSS_PATH = "styles/app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-low"), (32, "-tall"), (50, "-towering")]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
+
+    def __init__(
+        self, film: Path | None, *, preferences: Preferences, pictures: TerminalPictures, state: State
+    ) -> None:
+        super().__init__()
+        self.session: FilmSession | None = None
+        self.film_title = ""
+        self.doing = Content("")
+        self.preferences = preferences
+        self.terminal_pictures = pictures
+        self.state = state
+        self.pictures: Thumbnails | None = None
+        self.pulse: Pulse | None = None
+        self._first_film = film
+        self._seen_version = 0
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = preferences.theme if preferences.theme in self.available_themes else DEFAULT_THEME
+        if not preferences.motion:
+            self.animation_level = "none"
+        if preferences.keys:
+            self.set_keymap(preferences.keys)
+
+    def get_default_screen(self) -> Screen[None]:
+        """The film's assets when it is known which film, else all films. Either paints before anything is read."""
+        if self._first_film is not None:
+            from assetforge.tui.screens.film import AssetsScreen
+
+            return AssetsScreen()
+        from assetforge.tui.screens.films import FilmsScreen
+
+        return FilmsScreen()
+
+    def on_mount(self) -> None:
+        """Begin to look for changes; open the film once the first frame is painted."""
+        if self.preferences.problem:
+            self.tell(self.preferences.problem, severity="warning")
+        self.set_interval(_LOOK_S, self._look)
+        if self._first_film is not None:
+            self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        film = self._first_film
+        if film is not None:
+            self.run_worker(self._open(film), exit_on_error=False, group="open")
+
+    async def _open(self, root: Path) -> bool:
+        session = FilmSession(root)
+        try:
+            await session.open()
+            self.pulse = take_pulse(session.reader)
+        except AssetForgeError as error:
+            self.tell_error(error)
+            session.close()
+            return False
+        self.session = session
+        self.film_title = plain(await in_thread(_title_of, root))
+        if self.terminal_pictures.protocol != "off":
+            self.pictures = await in_thread(_thumbnails, session, self.call_soon)
+        self.state.put("", "film", str(root))
+        self._seen_version = session.reader.version()
+        self._write_doing()
+        self._tell_screen()
+        self.set_timer(1.0, self._warm_up)
+        return True
+
+    def _warm_up(self) -> None:
+        """Import the services while the person looks, so that the first action does not wait for that."""
+        session = self.session
+        if session is None:
+            return
+
+        async def warm() -> None:
+            if self.session is session:
+                project = await session.run(lambda project: project)
+                for remark in project.remarks:
+                    self.tell(remark)
+
+        self.run_worker(warm(), exit_on_error=False, group="warm")
+
+    async def open_film(self, root: Path) -> None:
+        """Close the film that is open and show another one's assets."""
+        from assetforge.tui.screens.film import AssetsScreen
+
+        self.close_film()
+        if await self._open(root):
+            await self._to_bottom()
+            await self.push_screen(AssetsScreen())
+            self._tell_screen()
+
+    def close_film(self) -> None:
+        """Let go of the film; its jobs go on."""
+        if self.pictures is not None:
+            self.pictures.close()
+            self.pictures = None
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+        self.pulse, self.film_title, self.doing = None, "", Content("")
+
+    def call_soon(self, function: Any) -> None:
+        """Have a function called on the screen's own thread, from any other."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(function)
+
+    def _look(self) -> None:
+        session = self.session
+        if session is None or not session.is_open:
+            return
+        try:
+            version = session.reader.version()
+            if version == self._seen_version:
+                return
+            self._seen_version = version
+            before, self.pulse = self.pulse, take_pulse(session.reader)
+            news = ended(session.reader, before, self.pulse) if before else []
+        except AssetForgeError as error:
+            self.tell_error(error)
+            return
+        self._write_doing()
+        for one in news:
+            self._tell_end(one)
+        self._tell_screen()
+
+    def _tell_screen(self) -> None:
+        if isinstance(self.screen, FilmScreen) and self.session is not None and self.session.is_open:
+            self.screen.show_place()
+            self.screen.film_changed()
+
+    def _write_doing(self) -> None:
+        pulse = self.pulse
+        if pulse is None:
+            return
+        parts = []
+        if pulse.running:
+            parts.append(Content.assemble(("⏵ ", "$secondary"), count_of(pulse.running, "job")))
+        if pulse.queued:
+            parts.append(Content.assemble(("‖ ", "$secondary"), f"{pulse.queued} waiting"))
+        if pulse.quarantined:
+            parts.append(Content.assemble((f"‖ {pulse.quarantined} in quarantine", "$warning")))
+        if pulse.watch_problems:
+            parts.append(
+                Content.assemble((f"✕ {count_of(pulse.watch_problems, 'folder')} cannot be watched", "$error"))
+            )
+        self.doing = Content("  ·  ").stylize("$text-muted").join(parts) if parts else Content("quiet")
+        for top in self.screen.query(TopLine):
+            top.doing = self.doing
+
+    def _tell_end(self, one: Ended) -> None:
+        asset = plain(one.asset)
+        if one.what == "run":
+            if one.state == "succeeded":
+                self.tell(f"{one.version or asset} is trained.", title=f"run {one.id}")
+            elif one.state == "failed":
+                self.tell(f"Training {asset} failed: {one.error}", title=f"run {one.id}", severity="error")
+        elif one.state in ("pass", "regressed", "inconclusive"):
+            severity = "error" if one.state == "regressed" else "information"
+            self.tell(f"{one.version}: {one.state}. Enter compare to look.", title="verdict", severity=severity)
+        elif one.state == "failed":
+            self.tell(f"Comparing {one.version} failed: {one.error}", title="comparison", severity="error")
+
+    def tell(self, sentence: str, *, title: str = "", severity: Any = "information") -> None:
+        """A toast; nothing in it is markup."""
+        self.notify(plain(sentence, 400), title=plain(title), severity=severity, markup=False, timeout=8)
+
+    def tell_error(self, error: Exception) -> None:
+        """What went wrong, as one sentence and what to do."""
+        if isinstance(error, AssetForgeError):
+            self.tell(f"{error.message} {error.hint}".strip(), severity="error")
+        else:
+            self.log.error(error)
+            self.tell(f"That failed unexpectedly: {type(error).__name__}: {error}", severity="error")
+
+    async def action_films(self) -> None:
+        """All films; the open one stays open until another is chosen."""
+        from assetforge.tui.screens.films import FilmsScreen
+
+        await self._show(FilmsScreen)
+
+    async def action_film(self) -> None:
+        """The film's assets."""
+        from assetforge.tui.screens.film import AssetsScreen
+
+        if self._needs_film():
+            await self._show(AssetsScreen)
+
+    async def _show_area(self, name: str) -> None:
+        from assetforge.tui.loading import load
+
+        if self._needs_film() or name in ("plugins", "settings"):
+            await self._show(load(_AREAS[name]))
+
+    async def action_runs(self) -> None:
+        """Runs and the queue."""
+        await self._show_area("runs")
+
+    async def action_watched(self) -> None:
+        """Watched folders and quarantine."""
+        await self._show_area("watched")
+
+    async def action_shots(self) -> None:
+        """Shots."""
+        await self._show_area("shots")
+
+    async def action_plugins(self) -> None:
+        """Plugins."""
+        await self._show_area("plugins")
+
+    async def action_settings(self) -> None:
+        """Settings."""
+        await self._show_area("settings")
+
+    async def action_happened(self) -> None:
+        """What happened to the film."""
+        await self._show_area("happened")
+
+    def _needs_film(self) -> bool:
+        if self.session is None or not self.session.is_open:
+            self.tell("No film is open. Choose one first.", severity="warning")
+            return False
+        return True
+
+    async def _to_bottom(self) -> None:
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+
+    async def _show(self, kind: type[Screen[None]]) -> None:
+        """Go back to that screen when it lies below, else open it on top."""
+        if any(type(one) is kind for one in self.screen_stack):
+            while type(self.screen) is not kind:
+                await self.pop_screen()
+        else:
+            await self.push_screen(kind())
+        self._write_doing()
+        self._tell_screen()
+
+    async def open_asset(self, name: str, tab: str = "", address: str = "") -> None:
+        """Show an asset, in the tab that is named or that was open last."""
+        from assetforge.tui.screens.asset import AssetScreen
+
+        on_top = self.screen
+        if isinstance(on_top, AssetScreen) and on_top.asset == name:
+            await on_top.show_tab(tab or "references", address)
+        else:
+            await self.push_screen(AssetScreen(name, tab, address))
+            self._write_doing()
+
+    async def go_to(self, kind: str, address: str) -> None:
+        """Show what an address names.
+
+        Args:
+            kind: ``asset``, ``reference``, ``dataset``, ``version``, ``run`` or ``comparison``.
+            address: Such as ``mara``, ``mara/ref/3f9a1c``, ``mara/v7``; the number of a run or comparison.
+        """
+        tabs = {"asset": "", "reference": "references", "dataset": "datasets", "version": "versions"}
+        if not self._needs_film():
+            return
+        if kind in tabs:
+            name = address.partition("/")[0].partition("@")[0]
+            await self.open_asset(name, tabs[kind], address if kind != "asset" else "")
+        elif kind == "comparison":
+            from assetforge.tui.screens.compare import CompareScreen
+
+            await self.push_screen(CompareScreen(int(address)))
+        elif kind == "run":
+            from assetforge.tui.screens.runs import RunsScreen
+
+            await self._show(RunsScreen)
+            if isinstance(self.screen, RunsScreen):
+                self.screen.show_run(int(address))
+
+    async def action_back(self) -> None:
+        """The filter is cleared first, then the screen below shows; on the lowest one, all films."""
+        if getattr(self.screen, "clear_filter", bool)():
+            return
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+            self._write_doing()
+            self._tell_screen()
+        else:
+            await self.action_films()
+
+    def action_leave(self) -> None:
+        """End the program; jobs go on."""
+        self.exit()
+
+    def action_palette(self) -> None:
+        """Find anything."""
+        from textual.command import CommandPalette
+
+        from assetforge.tui.palette import PROVIDERS
+
+        if not CommandPalette.is_open(self):
+            self.push_screen(CommandPalette(providers=PROVIDERS, placeholder="An action, an asset, a version, a run …"))
+
+    def action_keys(self) -> None:
+        """Help for what is focused."""
+        from assetforge.tui.screens.keys import KeysScreen
+
+        self.push_screen(KeysScreen(self.screen))
+
+    def action_jump(self) -> None:
+        """Letters over everything that can be reached."""
+        from assetforge.tui.screens.jump import JumpScreen, jump
+
+        def go(target: object) -> None:
+            if target is not None:
+                jump(target)
+
+        self.push_screen(JumpScreen(self.screen, self.preferences.jump_keys), go)
+
+    def action_lights(self) -> None:
+        """The other of our two themes."""
+        self.theme = "daylight" if self.current_theme.dark else "safelight"
+
+    async def action_press(self, key: str) -> None:
+        """A key of the last line was clicked."""
+        self.simulate_key(key.partition(",")[0])
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Nothing of Textual's own: our palette lists our actions."""
+        return ()
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Two actions of one screen share a key by the user's own keymap: say it once."""
+        names = ", ".join(sorted(one.id or one.action for one in clashed_bindings))
+        told = getattr(self, "_told_clashes", set())
+        if names not in told:
+            self._told_clashes = told | {names}
+            self.tell(f"The same key is given to {names} in tui.keys.", severity="warning")
+
+    def on_unmount(self) -> None:
+        """Keep what is to be kept, let go of the film."""
+        self.state.save()
+        self.close_film()
+
+
+def _title_of(root: Path) -> str:
+    from assetforge.db.overview import film_overview
+
+    found = film_overview(root)
+    return found.title or found.name
+
+
+def _thumbnails(session: FilmSession, call_soon: Any) -> "Thumbnails":
+    from assetforge.tui.images.thumbnails import Thumbnails
+
+    return Thumbnails(session.paths, call_soon)

@@ -1,0 +1,80 @@
+"""The palette: every action that can be called here, and anything of the film by a few of its letters."""
+
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.app import App
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.dom import DOMNode
+
+from assetforge.tui.actions import ACTIONS, Action, actions_of
+from assetforge.tui.screens.base import FilmScreen
+from assetforge.tui.words import plain
+
+if TYPE_CHECKING:
+    from assetforge.db.browse.versions import Found
+    from assetforge.tui.app import FilmApp
+
+__all__ = ["PROVIDERS", "callable_actions"]
+
+_FOUND = 12
+_TITLES = {one.title for one in ACTIONS}
+
+
+def callable_actions(app: App[None], screen: object) -> list[tuple[Action, DOMNode]]:
+    """The actions that can be called on a screen, nearest first, each with the node that does it."""
+    scopes: list[tuple[str, DOMNode]] = screen.scopes() if isinstance(screen, FilmScreen) else []
+    found = [(action, node) for scope, node in reversed(scopes) for action in actions_of(scope)]
+    return [*found, *((action, app) for action in actions_of("app") if action.id != "app.palette")]
+
+
+class ActionsProvider(Provider):
+    """Actions, with their keys."""
+
+    def _lines(self) -> list[tuple[str, str, partial[object]]]:
+        keymap = cast("FilmApp", self.app).preferences.keys
+        found = []
+        for action, node in callable_actions(self.app, self.screen):
+            keys = keymap.get(action.id, action.keys).split(",")[0]
+            shown = self.app.get_key_display_of(keys) if keys else ""  # type: ignore[attr-defined]
+            found.append((action.title, f"{shown:<10} $ {action.twin}".strip(), partial(self._call, action, node)))
+        return found
+
+    async def _call(self, action: Action, node: DOMNode) -> None:
+        await self.app.run_action(action.method, node)
+
+    async def discover(self) -> Hits:
+        """All of them."""
+        for title, about, call in self._lines():
+            yield DiscoveryHit(Content(title), call, text=title, help=about)
+
+    async def search(self, query: str) -> Hits:
+        """Those that match."""
+        matcher = self.matcher(query)
+        for title, about, call in self._lines():
+            score = matcher.match(title)
+            if score > 0:
+                yield Hit(score, matcher.highlight(title), call, text=title, help=about)
+
+
+class FindProvider(Provider):
+    """Assets, versions, runs and references."""
+
+    async def search(self, query: str) -> Hits:
+        """What the film has of that name."""
+        from assetforge.db.browse.versions import find_anything
+
+        app = cast("FilmApp", self.app)
+        session = app.session
+        if session is None or not session.is_open:
+            return
+        for found in await session.call(find_anything, session.reader, query, _FOUND):
+            title = plain(found.title)
+            yield Hit(found.score, Content(title), partial(self._go, found), text=title, help=plain(found.detail, 90))
+
+    async def _go(self, found: "Found") -> None:
+        await cast("FilmApp", self.app).go_to(found.kind, found.address)
+
+
+PROVIDERS = [ActionsProvider, FindProvider]

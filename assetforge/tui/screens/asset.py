@@ -1,0 +1,161 @@
+"""One asset: six tabs, from its references to what happened to it. A tab is made when it is first opened."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.content import Content
+from textual.style import Style
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Static
+
+from assetforge.db.browse.assets import AssetRow, asset_table
+from assetforge.tui.actions import bindings
+from assetforge.tui.loading import load
+from assetforge.tui.screens.base import FilmScreen, Pane, acting, crumbs
+from assetforge.tui.words import plain, status
+
+__all__ = ["TABS", "AssetScreen"]
+
+TABS = (
+    ("references", "References", "assetforge.tui.screens.references:ReferencesPane"),
+    ("captions", "Captions", "assetforge.tui.screens.captions:CaptionsPane"),
+    ("datasets", "Datasets", "assetforge.tui.screens.datasets:DatasetsPane"),
+    ("versions", "Versions", "assetforge.tui.screens.versions:VersionsPane"),
+    ("regression", "Regression", "assetforge.tui.screens.regression:RegressionPane"),
+    ("activity", "Activity", "assetforge.tui.screens.happened:ActivityPane"),
+)
+"""Every pane is made with ``Pane(asset_name, asset_id)`` and may offer ``show_address(address)``."""
+
+
+class AssetScreen(FilmScreen):
+    """One asset of the film.
+
+    Args:
+        name: Name of the asset.
+        tab: The tab to begin with; empty takes the one that was open last.
+        address: What to put the cursor on in that tab, such as ``mara/v7``.
+    """
+
+    SCOPE = "asset"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("asset")]
+    HELP = "One asset of the film. 1 to 6 change the tab; esc goes back to all assets."
+
+    def __init__(self, name: str, tab: str = "", address: str = "") -> None:
+        super().__init__()
+        self.asset, self._tab, self._address = name, tab, address
+        self._row: AssetRow | None = None
+
+    def content(self) -> Iterable[Widget]:
+        """The tabs' names and the open tab."""
+        yield Static("", id="tabs", markup=False)
+        yield ContentSwitcher(id="tab")
+
+    def place(self) -> Content:
+        """Film, asset, its state."""
+        found = crumbs(self.film_app.film_title, plain(self.asset))
+        if self._row is None:
+            return found
+        trigger = f"   {plain(self._row.type)} · trigger {plain(self._row.trigger)}"
+        return Content.assemble(found, "   ", status(self._row.status), (trigger, "not bold $text-muted"))
+
+    def on_mount(self) -> None:
+        """Find the asset, then open the tab."""
+        self.run_worker(self._begin(), exit_on_error=False)
+
+    async def _begin(self) -> None:
+        await self._read()
+        if self._row is None:
+            self.film_app.tell(f"There is no asset {self.asset} any more.", severity="warning")
+            return
+        kept = self.film_app.state.get(str(self.session.root), "asset.tab", "references")
+        known = {tab for tab, _title, _load in TABS}
+        await self.show_tab(self._tab or (kept if kept in known else "references"), self._address)
+
+    async def _read(self) -> None:
+        rows = await self.session.call(asset_table, self.session.reader)
+        self._row = next((row for row in rows if row.name == self.asset), None)
+        self.show_place()
+        self._write_tabs()
+
+    def film_changed(self) -> None:
+        """Figures of the tabs, and the tab that is open."""
+        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        pane = self.pane
+        if pane is not None:
+            pane.film_changed()
+
+    @property
+    def pane(self) -> Pane | None:
+        """The tab that is open."""
+        current = self.query_one("#tab", ContentSwitcher).current
+        return self.query_one(f"#{current}", Pane) if current else None
+
+    def _write_tabs(self) -> None:
+        row, current = self._row, self.query_one("#tab", ContentSwitcher).current
+        counts = {"references": row.references, "versions": row.versions} if row else {}
+        parts = []
+        for at, (tab, title, _load) in enumerate(TABS, start=1):
+            count = f" {counts[tab]:,}" if tab in counts else ""
+            style = "bold $primary" if tab == current else "$text-muted"
+            part = Content.assemble((f"{at} ", "$text-muted"), (f"{title}{count}", style))
+            if tab == current:
+                part = Content.assemble(("[", "$primary"), part, ("]", "$primary"))
+            else:
+                part = Content.assemble(" ", part, " ")
+            parts.append(part.stylize(Style.from_meta({"@click": f"screen.tab_{at}"})))
+        self.query_one("#tabs", Static).update(Content(" ").join(parts))
+
+    async def show_tab(self, tab: str, address: str = "") -> None:
+        """Open a tab, and put its cursor on something."""
+        switcher = self.query_one("#tab", ContentSwitcher)
+        if self._row is None:
+            return
+        fresh = not self.query(f"#tab > #{tab}")
+        if fresh:
+            target = next(where for name, _title, where in TABS if name == tab)
+            pane: Pane = load(target)(self.asset, self._row.id)
+            pane.id = tab
+            await switcher.add_content(pane, id=tab)
+        switcher.current = tab
+        self._write_tabs()
+        self.film_app.state.put(str(self.session.root), "asset.tab", tab)
+        shown = self.query_one(f"#tab > #{tab}", Pane)
+        if not fresh:
+            shown.film_changed()
+        focusable = next((widget for widget in shown.query("*") if widget.focusable), None)
+        if focusable is not None:
+            focusable.focus()
+        if address and (show := getattr(shown, "show_address", None)):
+            show(address)
+
+    async def action_tab_1(self) -> None:
+        """References."""
+        await self.show_tab("references")
+
+    async def action_tab_2(self) -> None:
+        """Captions."""
+        await self.show_tab("captions")
+
+    async def action_tab_3(self) -> None:
+        """Datasets."""
+        await self.show_tab("datasets")
+
+    async def action_tab_4(self) -> None:
+        """Versions."""
+        await self.show_tab("versions")
+
+    async def action_tab_5(self) -> None:
+        """Comparisons."""
+        await self.show_tab("regression")
+
+    async def action_tab_6(self) -> None:
+        """What happened."""
+        await self.show_tab("activity")
+
+    @acting
+    async def action_train(self) -> None:
+        """By a form."""
+        from assetforge.tui.screens.new_run import NewRunScreen
+
+        await self.app.push_screen(NewRunScreen(self.asset))

@@ -1,0 +1,126 @@
+"""What every screen of the film shares: the first and the last line, actions that run beside the screen, and errors as sentences."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widget import Widget
+
+from assetforge.tui.widgets.lines import KeyLine, TopLine
+
+if TYPE_CHECKING:
+    from assetforge.tui.app import FilmApp
+    from assetforge.tui.session import FilmSession
+
+__all__ = ["FilmScreen", "Pane", "acting", "crumbs"]
+
+P = ParamSpec("P")
+W = TypeVar("W", bound=Widget)
+
+
+def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Callable[Concatenate[W, P], None]:
+    """Make an action run beside the screen, so that it may ask questions and wait for services; what goes wrong is told and ends nothing."""
+
+    @wraps(method)
+    def start(self: W, *args: P.args, **kwargs: P.kwargs) -> None:
+        async def guarded() -> None:
+            try:
+                await method(self, *args, **kwargs)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a service or a plugin raises, the screen lives on
+                cast("FilmApp", self.app).tell_error(error)
+
+        self.run_worker(guarded(), name=method.__name__, group=method.__name__, exit_on_error=False)
+
+    return start
+
+
+def crumbs(*parts: str) -> Content:
+    """Where one is: ``Night Harbour ▸ mara``; the parts must be :func:`~assetforge.tui.words.plain`."""
+    return Content(" ▸ ").stylize("$text-muted").join([Content(part) for part in parts if part])
+
+
+class _InFilm:
+    """Reaches the app and the open film from a screen or a pane."""
+
+    @property
+    def film_app(self) -> "FilmApp":
+        """The program."""
+        return cast("FilmApp", self.app)  # type: ignore[attr-defined]
+
+    @property
+    def session(self) -> "FilmSession":
+        """The open film.
+
+        Raises:
+            RuntimeError: No film is open.
+        """
+        session = self.film_app.session
+        if session is None:
+            raise RuntimeError("no film is open")
+        return session
+
+
+class Pane(_InFilm, Widget):
+    """A part of a screen with actions of its own, such as a tab of an asset.
+
+    Attributes:
+        SCOPE: Its scope in :mod:`assetforge.tui.actions`; set ``BINDINGS = bindings(SCOPE)`` too.
+    """
+
+    SCOPE: ClassVar[str] = ""
+    DEFAULT_CSS = "Pane { width: 1fr; height: 1fr; }"
+
+    def film_changed(self) -> None:
+        """The database changed: read again what is shown. Called for panes that are on screen."""
+
+
+class FilmScreen(_InFilm, Screen[None]):
+    """A screen with the first and the last line.
+
+    Attributes:
+        SCOPE: Its scope in :mod:`assetforge.tui.actions`; set ``BINDINGS = bindings(SCOPE)`` too.
+    """
+
+    SCOPE: ClassVar[str] = ""
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def compose(self) -> ComposeResult:
+        """The first line, the content, the last line."""
+        top = TopLine()
+        top.place = self.place()
+        top.doing = self.film_app.doing
+        yield top
+        yield from self.content()
+        yield KeyLine()
+
+    def content(self) -> Iterable[Widget]:
+        """What stands between the lines."""
+        raise NotImplementedError
+
+    def place(self) -> Content:
+        """Where one is, for the first line."""
+        return crumbs(self.film_app.film_title)
+
+    def film_changed(self) -> None:
+        """The database changed: read again what is shown. The default tells the panes that are on screen."""
+        for pane in self.query(Pane):
+            if pane.is_on_screen:
+                pane.film_changed()
+
+    def show_place(self) -> None:
+        """Write the first line anew."""
+        self.query_one(TopLine).place = self.place()
+
+    def scopes(self) -> list[tuple[str, DOMNode]]:
+        """The scopes of actions that can be called here, and the node that each belongs to."""
+        found: list[tuple[str, DOMNode]] = [(self.SCOPE, self)] if self.SCOPE else []
+        found += [(pane.SCOPE, pane) for pane in self.query(Pane) if pane.SCOPE and pane.is_on_screen]
+        return found

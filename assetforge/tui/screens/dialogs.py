@@ -1,0 +1,258 @@
+"""Questions: a text, a choice, several fields, yes or no. Each is a small window; escape answers nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, OptionList, Select, Static
+from textual.widgets.option_list import Option
+
+__all__ = ["Choice", "ChoiceDialog", "ConfirmDialog", "Field", "FieldsDialog", "TextDialog", "WhyDialog"]
+
+
+class _Dialog(ModalScreen[object]):
+    """A window in the middle with a title."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", id="dialog.cancel")]
+
+    def __init__(self, title: str, about: Content | str = "") -> None:
+        super().__init__()
+        self._title, self._about = title, about
+
+    def _head(self) -> ComposeResult:
+        yield Static(Content(self._title), classes="dialog-title")
+        if self._about:
+            yield Static(
+                self._about if isinstance(self._about, Content) else Content(self._about), classes="dialog-about"
+            )
+
+    def action_cancel(self) -> None:
+        """Answer nothing."""
+        self.dismiss(None)
+
+
+class TextDialog(_Dialog):
+    """Asks for one text; gives it, or ``None``.
+
+    Args:
+        title: What is asked.
+        about: More about it.
+        value: What stands there at first.
+        placeholder: What could stand there.
+        check: Says in a sentence why a text cannot be, or nothing.
+        empty: Whether nothing is an answer.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        about: Content | str = "",
+        *,
+        value: str = "",
+        placeholder: str = "",
+        check: Callable[[str], str] | None = None,
+        empty: bool = False,
+    ) -> None:
+        super().__init__(title, about)
+        self._value, self._placeholder, self._check, self._empty = value, placeholder, check, empty
+
+    def compose(self) -> ComposeResult:
+        """Title, text, what is wrong with it."""
+        with Vertical(classes="dialog"):
+            yield from self._head()
+            yield Input(self._value, placeholder=self._placeholder, select_on_focus=False, compact=True)
+            yield Static("", classes="dialog-problem", markup=False)
+            yield Static(Content("enter  take it      esc  cancel"), classes="dialog-keys")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take it when it can be."""
+        problem = self._check(event.value) if self._check else ""
+        if not problem and not event.value.strip() and not self._empty:
+            problem = "Write something, or leave with escape."
+        if problem:
+            self.query_one(".dialog-problem", Static).update(Content(problem))
+        else:
+            self.dismiss(event.value)
+
+
+class WhyDialog(TextDialog):
+    """Asks for the reason of a decision."""
+
+    def __init__(
+        self, title: str, about: Content | str = "", placeholder: str = "why, for those who ask later"
+    ) -> None:
+        super().__init__(title, about, placeholder=placeholder)
+
+
+class ConfirmDialog(_Dialog):
+    """Yes or no; gives ``True`` or ``None``. No is focused."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "yes", "yes", id="dialog.yes"),
+        Binding("n", "cancel", "no", id="dialog.no"),
+    ]
+
+    def __init__(self, title: str, about: Content | str = "", yes: str = "Yes") -> None:
+        super().__init__(title, about)
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """Title and two buttons."""
+        with Vertical(classes="dialog"):
+            yield from self._head()
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("No", id="no", compact=True)
+                yield Button(Content(self._yes), id="yes", compact=True, variant="primary")
+            yield Static(Content(f"y  {self._yes.lower()}      n, esc  no"), classes="dialog-keys")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """One of the two."""
+        self.dismiss(True if event.button.id == "yes" else None)
+
+    def action_yes(self) -> None:
+        """Yes."""
+        self.dismiss(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several.
+
+    Attributes:
+        id: What is given back.
+        title: What is read.
+        about: More, dim, on the same line.
+    """
+
+    id: str
+    title: str
+    about: str = ""
+
+
+class ChoiceDialog(_Dialog):
+    """One of several; gives its id, or ``None``."""
+
+    def __init__(self, title: str, choices: Sequence[Choice], about: Content | str = "", selected: str = "") -> None:
+        super().__init__(title, about)
+        self._choices, self._selected = list(choices), selected
+
+    def compose(self) -> ComposeResult:
+        """Title and the list."""
+        with Vertical(classes="dialog"):
+            yield from self._head()
+            width = max((len(one.title) for one in self._choices), default=0) + 3
+            yield OptionList(
+                *(
+                    Option(Content.assemble(one.title.ljust(width), (one.about, "$text-muted")), id=str(at))
+                    for at, one in enumerate(self._choices)
+                ),
+                markup=False,
+                compact=True,
+            )
+            yield Static(Content("enter  choose      esc  cancel"), classes="dialog-keys")
+
+    def on_mount(self) -> None:
+        """Begin at what is chosen now."""
+        at = next((at for at, one in enumerate(self._choices) if one.id == self._selected), 0)
+        self.query_one(OptionList).highlighted = at
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """That one."""
+        self.dismiss(self._choices[event.option_index].id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """A field of a :class:`FieldsDialog`.
+
+    Attributes:
+        name: Key in the answer.
+        title: What is read beside it.
+        value: What stands there at first.
+        placeholder: What could stand there.
+        choices: Pairs of title and value; empty is a text.
+        required: It cannot be left empty.
+    """
+
+    name: str
+    title: str
+    value: str = ""
+    placeholder: str = ""
+    choices: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    required: bool = False
+
+
+class FieldsDialog(_Dialog):
+    """Several fields at once; gives a dict of texts by name, or ``None``.
+
+    Args:
+        title: What is asked.
+        fields: The fields; enter goes to the next, and takes all at the last.
+        about: More about it.
+        check: Says in a sentence why these values cannot be, or nothing.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[Field],
+        about: Content | str = "",
+        *,
+        check: Callable[[dict[str, str]], str] | None = None,
+    ) -> None:
+        super().__init__(title, about)
+        self._fields, self._check = list(fields), check
+
+    def compose(self) -> ComposeResult:
+        """Title and the fields, one a line."""
+        with Vertical(classes="dialog"):
+            yield from self._head()
+            with VerticalScroll(classes="dialog-fields", can_focus=False):
+                for one in self._fields:
+                    with Horizontal(classes="dialog-field"):
+                        yield Static(Content(one.title), classes="dialog-label")
+                        if one.choices:
+                            yield Select(
+                                [(Content(title), value) for title, value in one.choices],
+                                value=one.value or one.choices[0][1],
+                                allow_blank=False,
+                                id=f"field-{one.name}",
+                                compact=True,
+                            )
+                        else:
+                            yield Input(
+                                one.value,
+                                placeholder=one.placeholder,
+                                id=f"field-{one.name}",
+                                select_on_focus=False,
+                                compact=True,
+                            )
+            yield Static("", classes="dialog-problem", markup=False)
+            yield Static(
+                Content("tab, enter  next      enter at the last  take it      esc  cancel"), classes="dialog-keys"
+            )
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """The next field, or the answer."""
+        if event.input.id == f"field-{self._fields[-1].name}":
+            self._take()
+        else:
+            self.focus_next()
+
+    def _take(self) -> None:
+        values = {one.name: self._value(one) for one in self._fields}
+        missing = next((one.title for one in self._fields if one.required and not values[one.name].strip()), "")
+        problem = f"{missing.capitalize()} is needed." if missing else self._check(values) if self._check else ""
+        if problem:
+            self.query_one(".dialog-problem", Static).update(Content(problem))
+        else:
+            self.dismiss(values)
+
+    def _value(self, one: Field) -> str:
+        widget = self.query_one(f"#field-{one.name}")
+        return widget.value if isinstance(widget, Input) else str(widget.value) if isinstance(widget, Select) else ""

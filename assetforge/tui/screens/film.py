@@ -1,0 +1,309 @@
+"""The film's assets: what needs a person first, pictures in the middle, the chosen one at the right."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from assetforge.db.browse.assets import AssetRow, asset_counts, asset_table, select_assets, sort_assets
+from assetforge.domain.search_language import ASSET_FIELDS, parse_search
+from assetforge.tui.actions import bindings
+from assetforge.tui.screens.asset_actions import AssetActions
+from assetforge.tui.screens.asset_card import AssetCard
+from assetforge.tui.screens.base import FilmScreen, acting, crumbs
+from assetforge.tui.screens.dialogs import TextDialog
+from assetforge.tui.widgets.items import ListSource, VirtualItems
+from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
+from assetforge.tui.widgets.virtual_table import Column, VirtualTable
+from assetforge.tui.words import ago, dim, number, plain, status, strong
+
+__all__ = ["AssetsScreen"]
+
+_TYPING_S = 0.08
+_SORTS = ("status", "name", "changed", "trained", "type", "refs", "version")
+_NEEDS = "needs you"
+
+_COLUMNS = (
+    Column("name", "asset", 0, minimum=12),
+    Column("type", "type", 11, priority=4),
+    Column("status", "status", 13),
+    Column("version", "newest", 8, priority=1),
+    Column("approved", "approved", 8, priority=2),
+    Column("refs", "references", 11, "right", priority=3),
+    Column("dataset", "dataset", 8, priority=5),
+    Column("changed", "changed", 12, "right", priority=6),
+)
+
+
+def _short(address: str) -> str:
+    return address.rpartition("/")[2]
+
+
+def _versions(row: AssetRow) -> Content:
+    """``◐ v7  ● v6``: the newest version and, where it is another, the approved one."""
+    if row.status == "running" and row.progress is not None:
+        return status("running", word=f"{row.progress:.0%}")
+    newest = status(row.status, word=_short(row.latest) or row.status)
+    if row.approved and row.approved != row.latest:
+        return Content("  ").join([newest, status("approved", word=_short(row.approved))])
+    return newest
+
+
+def _tile(row: AssetRow) -> Tile:
+    return Tile(row.picture, strong(plain(row.name)), [_versions(row)])
+
+
+def _cells(row: AssetRow) -> Sequence[Content | str]:
+    return (
+        strong(plain(row.name)),
+        dim(plain(row.type)),
+        status(row.status),
+        _short(row.latest) or "–",
+        status("approved", word=_short(row.approved)) if row.approved else dim("–"),
+        Content.assemble(number(row.references), (f"  +{row.unfrozen}" if row.unfrozen else "", "$warning")),
+        _short(row.dataset) or "–",
+        dim(ago(row.changed_at)),
+    )
+
+
+class AssetsScreen(AssetActions, FilmScreen):
+    """The film: filters at the left, assets in the middle, one of them in full at the right."""
+
+    SCOPE = "film"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("film")]
+    HELP = """The film's assets. Write `type:character status:review tag:rain trained:<7d` into the filter, or any word of a name;
+    a minus before a word excludes it. Space marks several; train, freeze and archive then work on all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[AssetRow] = []
+        self._shown: list[AssetRow] = []
+        self._filter, self._sort = "", ("status", False)
+        self._loading = asyncio.Lock()
+        self._typing: Timer | None = None
+        self._card_timer: Timer | None = None
+        self._restored = False
+
+    def content(self) -> Iterable[Widget]:
+        """Three panes; the outer two go when the terminal is narrow."""
+        yield Input(placeholder="type:character status:review tag:rain trained:<7d", id="filter", compact=True)
+        yield Static("", id="filter-problem", markup=False)
+        with Horizontal(id="panes"):
+            yield OptionList(id="groups", compact=True, markup=False)
+            with ContentSwitcher(initial="gallery", id="middle"):
+                yield VirtualGallery[AssetRow](
+                    _tile, None, tile_width=18, picture_height=8, lines=2, empty="Opening the film …", id="gallery"
+                )
+                yield VirtualTable[AssetRow](_COLUMNS, _cells, empty="Opening the film …", id="table")
+            with Vertical(id="side"):
+                yield AssetCard(id="card")
+
+    def place(self) -> Content:
+        """The film, and what the filter says."""
+        found = crumbs(self.film_app.film_title or "opening …", "assets")
+        if self._filter:
+            found = Content.assemble(found, "    ", (plain(self._filter, 60), "$primary"))
+        if self._rows:
+            shown = f"    {len(self._shown)}" + (
+                f" of {len(self._rows)}" if len(self._shown) != len(self._rows) else ""
+            )
+            found = Content.assemble(found, (shown, "not bold $text-muted"))
+        return found
+
+    def on_mount(self) -> None:
+        """Focus the assets; read them when the film is open."""
+        self.query_one("#filter").display = False
+        self.query_one("#filter-problem").display = False
+        self.items.focus()
+
+    @property
+    def items(self) -> VirtualItems[AssetRow]:
+        """The gallery or the table, whichever is shown."""
+        return self.query_one(f"#{self.query_one('#middle', ContentSwitcher).current}", VirtualItems)
+
+    def film_changed(self) -> None:
+        """Read all assets again; there are few hundred of them."""
+        self.run_worker(self._read(), group="read", exit_on_error=False)
+
+    async def _read(self) -> None:
+        if self._loading.locked():
+            return
+        async with self._loading:
+            session = self.session
+            if not self._restored:
+                self._restore()
+            self._rows = await session.call(asset_table, session.reader)
+            await self._apply()
+
+    def _restore(self) -> None:
+        self._restored = True
+        state, key = self.film_app.state, str(self.session.root)
+        sort = state.get(key, "assets.sort", ["status", False])
+        if isinstance(sort, list) and len(sort) == 2 and sort[0] in _SORTS:
+            self._sort = (sort[0], bool(sort[1]))
+        gallery = state.get(key, "assets.gallery", self.film_app.preferences.gallery)
+        self.query_one("#middle", ContentSwitcher).current = "gallery" if gallery else "table"
+        self.query_one("#gallery", VirtualGallery).pictures = self.film_app.pictures
+        self.query_one("#card", AssetCard).prepare(self.film_app.pictures, self.film_app.terminal_pictures)
+        if self.focused is None or self.focused.id in ("gallery", "table"):
+            self.items.focus()
+
+    async def _apply(self) -> None:
+        """Filter, sort and show what was read."""
+        session, search = self.session, parse_search(self._filter, ASSET_FIELDS)
+        problem = self.query_one("#filter-problem", Static)
+        problem.display = bool(search.problems)
+        problem.update(Content(" ".join(plain(one) for one in search.problems)))
+        found = await session.call(select_assets, session.reader, self._rows, search, datetime.now(UTC))
+        self._shown = sort_assets(found, self._sort[0], self._sort[1])
+        empty = "No asset fits the filter. Escape clears it." if self._filter else _NOTHING
+        source = ListSource(self._shown, key=lambda row: row.id)
+        for items in self.query(VirtualItems):
+            items.empty = empty
+            items.set_source(source)
+        self.query_one("#table", VirtualTable).sort = self._sort
+        self._write_groups()
+        self.show_place()
+        self._show_card()
+
+    def _write_groups(self) -> None:
+        groups = self.query_one("#groups", OptionList)
+        counts = asset_counts(self._rows)
+        entries = [(_NEEDS, counts.attention, "status:review,regressed,failed"), ("all", counts.total, "")]
+        entries += [(f"{plain(kind)}s", count, f"type:{kind}") for kind, count in sorted(counts.types.items())]
+        saved = self.film_app.state.get(str(self.session.root), "assets.filters", {})
+        wanted = [(title, count, query, False) for title, count, query in entries]
+        if isinstance(saved, dict):
+            wanted += [(plain(str(name)), -1, str(query), True) for name, query in sorted(saved.items())]
+        prompts: list[Option] = []
+        for at, (title, count, query, own) in enumerate(wanted):
+            if own and (at == 0 or not wanted[at - 1][3]):
+                prompts.append(Option(dim("\nsaved filters"), disabled=True))
+            figure = (
+                Content.styled(f"{count:>4}", "$warning" if title == _NEEDS and count else "$text-muted")
+                if count >= 0
+                else Content("")
+            )
+            chosen = "bold" if query == self._filter else ""
+            prompts.append(Option(Content.assemble((title[:13].ljust(13), chosen), figure), id=f"q{query}"))
+        before = groups.highlighted
+        groups.clear_options()
+        groups.add_options(prompts)
+        groups.highlighted = before
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A group at the left is a filter."""
+        if event.option_id:
+            self._set_filter(event.option_id[1:])
+            self.items.focus()
+
+    def on_virtual_items_highlighted(self, _event: VirtualItems.Highlighted) -> None:
+        """Show the card a moment later, so that a held key does not make it flicker."""
+        if self._card_timer is not None:
+            self._card_timer.stop()
+        self._card_timer = self.set_timer(0.06, self._show_card)
+
+    def _show_card(self) -> None:
+        self.query_one("#card", AssetCard).show(self.items.current)
+
+    def on_virtual_items_opened(self, event: VirtualItems.Opened) -> None:
+        """Enter or a double click."""
+        event.stop()
+        self.action_open()
+
+    def on_virtual_table_sort_requested(self, event: VirtualTable.SortRequested) -> None:
+        """A click on the head of a column."""
+        by = {"approved": "version", "dataset": "changed"}.get(event.column, event.column)
+        self._set_sort(by, event.descending)
+
+    def _set_sort(self, by: str, descending: bool) -> None:
+        self._sort = (by, descending)
+        self.film_app.state.put(str(self.session.root), "assets.sort", [by, descending])
+        self.run_worker(self._apply(), group="apply", exclusive=True, exit_on_error=False)
+
+    def action_sort(self) -> None:
+        """By the next criterion."""
+        by = _SORTS[(_SORTS.index(self._sort[0]) + 1) % len(_SORTS)]
+        self._set_sort(by, by in ("changed", "trained", "refs"))
+        self.film_app.tell(f"Sorted by {'what needs you' if by == 'status' else by}.")
+
+    def action_view(self) -> None:
+        """Gallery or table, the cursor stays on its asset."""
+        switcher, current = self.query_one("#middle", ContentSwitcher), self.items.current_key
+        switcher.current = "table" if switcher.current == "gallery" else "gallery"
+        self.items.go_to(current)
+        self.items.focus()
+        self.film_app.state.put(str(self.session.root), "assets.gallery", switcher.current == "gallery")
+
+    def action_filter(self) -> None:
+        """Write a filter."""
+        field = self.query_one("#filter", Input)
+        field.display = True
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while it is written."""
+        if event.input.id == "filter" and self.film_app.session is not None:
+            self._filter = event.value
+            if self._typing is not None:
+                self._typing.stop()
+            self._typing = self.set_timer(
+                _TYPING_S, lambda: self.run_worker(self._apply(), group="apply", exclusive=True, exit_on_error=False)
+            )
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Back to the assets, filtered."""
+        if event.input.id == "filter":
+            event.input.display = bool(event.value)
+            self.items.focus()
+
+    def _set_filter(self, query: str) -> None:
+        field = self.query_one("#filter", Input)
+        field.value, field.display = query, bool(query)
+        if field.value == self._filter == query:
+            return
+        self._filter = query
+        self.run_worker(self._apply(), group="apply", exclusive=True, exit_on_error=False)
+
+    @acting
+    async def action_keep_filter(self) -> None:
+        """Keep what the filter says under a name; an empty name forgets it."""
+        if not self._filter:
+            self.film_app.tell("Write a filter first.")
+            return
+        name = await self.app.push_screen_wait(
+            TextDialog("Keep this filter as", Content(plain(self._filter)), placeholder="off-model")
+        )
+        if isinstance(name, str):
+            key = str(self.session.root)
+            saved = self.film_app.state.get(key, "assets.filters", {})
+            kept = dict(saved) if isinstance(saved, dict) else {}
+            kept[plain(name)] = self._filter
+            self.film_app.state.put(key, "assets.filters", kept)
+            self._write_groups()
+
+    def clear_filter(self) -> bool:
+        """What escape does first; says whether there was a filter."""
+        field = self.query_one("#filter", Input)
+        if not self._filter and not field.display:
+            return False
+        self._set_filter("")
+        field.display = False
+        self.items.focus()
+        return True
+
+    def chosen(self) -> list[AssetRow]:
+        """The marked assets, or the one under the cursor."""
+        marked = set(self.items.marked())
+        return [row for row in self._shown if row.id in marked]
+
+
+_NOTHING = "No assets yet. n adds a character, prop or style; pictures come with i."

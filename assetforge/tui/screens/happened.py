@@ -1,0 +1,100 @@
+"""What happened: to the film on a screen of its own, to an asset in its last tab."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widget import Widget
+
+from assetforge.tui.screens.base import FilmScreen, Pane, crumbs
+from assetforge.tui.widgets.items import ListSource
+from assetforge.tui.widgets.virtual_table import Column, VirtualTable
+from assetforge.tui.words import ago, dim, plain
+
+if TYPE_CHECKING:
+    from assetforge.services.activity import ActivityInfo
+
+__all__ = ["ActivityPane", "ActivityTable", "HappenedScreen"]
+
+_MOST = 2000
+_COLUMNS = (
+    Column("at", "when", 14),
+    Column("actor", "who", 12, priority=1),
+    Column("what", "what", 0, minimum=20),
+)
+
+
+def _cells(row: "ActivityInfo") -> Sequence[Content | str]:
+    detail = ", ".join(f"{key} {value}" for key, value in row.detail.items() if value not in ("", None, [], {}))
+    what = Content.assemble(
+        plain(row.verb),
+        " ",
+        (plain(row.subject), "bold"),
+        (f"   {plain(detail, 300)}" if detail else "", "$text-muted"),
+    )
+    return dim(ago(row.at)), dim(plain(row.actor)), what
+
+
+class ActivityTable(VirtualTable["ActivityInfo"]):
+    """What happened, newest first."""
+
+    HELP = "What happened, who did it, and why; newest first."
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(_COLUMNS, _cells, empty="Nothing happened yet.", id=id)
+
+
+class HappenedScreen(FilmScreen):
+    """Everything that happened to the film."""
+
+    HELP = ActivityTable.HELP
+
+    def content(self) -> Iterable[Widget]:
+        """One table."""
+        yield ActivityTable(id="happened")
+
+    def place(self) -> Content:
+        """The film's activity."""
+        return crumbs(self.film_app.film_title, "activity")
+
+    def film_changed(self) -> None:
+        """Read the newest."""
+        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+
+    async def _read(self) -> None:
+        from assetforge.services.activity import list_activity
+
+        rows = await self.session.run(list_activity, limit=_MOST)
+        self.query_one(ActivityTable).set_source(ListSource(rows, key=lambda row: row.id))
+
+
+class ActivityPane(Pane):
+    """What happened to one asset.
+
+    Args:
+        asset: Its name.
+        asset_id: Its row id.
+    """
+
+    def __init__(self, asset: str, asset_id: int) -> None:
+        super().__init__()
+        self._asset, self._asset_id = asset, asset_id
+
+    def compose(self) -> ComposeResult:
+        """One table."""
+        yield ActivityTable(id="asset-happened")
+
+    def on_mount(self) -> None:
+        """Read at once."""
+        self.film_changed()
+
+    def film_changed(self) -> None:
+        """Read the newest."""
+        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+
+    async def _read(self) -> None:
+        from assetforge.services.activity import list_activity
+
+        rows = await self.session.run(list_activity, about=self._asset, limit=_MOST)
+        self.query_one(ActivityTable).set_source(ListSource(rows, key=lambda row: row.id))

@@ -1,0 +1,79 @@
+"""Help for what is focused: every key that counts now, in words, and the command that does the same."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from assetforge.tui.actions import ACTIONS
+
+__all__ = ["KeysScreen"]
+
+_BY_ID = {one.id: one for one in ACTIONS}
+
+
+class KeysScreen(ModalScreen[None]):
+    """Every key of a screen and of what is focused on it.
+
+    Args:
+        about: The screen that help is wanted for.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q,f1", "dismiss(None)", "close", id="keys.close")
+    ]
+
+    def __init__(self, about: Screen[object]) -> None:
+        super().__init__()
+        self._rows = _rows(about)
+        self._help = _help_of(about.focused)
+
+    def compose(self) -> ComposeResult:
+        """Here, everywhere, in lists."""
+        with Vertical(classes="dialog wide"):
+            yield Static(Content("Keys"), classes="dialog-title")
+            with VerticalScroll():
+                if self._help:
+                    yield Static(Content(self._help), classes="dialog-about")
+                for title, rows in self._rows:
+                    yield Static(Content(title), classes="keys-group")
+                    yield Static(Content("\n").join(rows))
+            yield Static(Content("esc  close      $ the command line that does the same"), classes="dialog-keys")
+
+
+def _rows(screen: Screen[object]) -> list[tuple[str, list[Content]]]:
+    here, everywhere, moving = [], [], []
+    seen: set[str] = set()
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        name = binding.id or binding.action
+        if name in seen or not (binding.description or binding.tooltip):
+            continue
+        seen.add(name)
+        action = _BY_ID.get(binding.id or "")
+        key = screen.app.get_key_display(binding)
+        text = action.title if action else binding.tooltip or binding.description
+        line = Content.assemble((f"{key:>12}", "bold $primary"), "  ", text)
+        if action is None:
+            moving.append(line)
+            continue
+        line = Content.assemble(line, (f"   $ {action.twin}", "$text-muted"))
+        (everywhere if action.scope == "app" else here).append(line)
+    groups = (("Here", here), ("Everywhere", everywhere), ("In lists and fields", moving))
+    return [(title, rows) for title, rows in groups if rows]
+
+
+def _help_of(widget: Widget | None) -> str:
+    """The help of what is focused, or of what it stands in."""
+    node = widget
+    while node is not None:
+        text = getattr(node, "HELP", None)
+        if text:
+            return " ".join(str(text).split())
+        node = node.parent if isinstance(node.parent, Widget) else None
+    return ""

@@ -1,0 +1,144 @@
+"""The open film as the TUI holds it: a reader for what screens show, and threads in which services work. The screen never waits for either."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from assetforge.db.browse.reader import Reader
+from assetforge.paths import ProjectPaths
+
+if TYPE_CHECKING:
+    from assetforge.services.projects import Project
+
+__all__ = ["FilmSession", "in_thread"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_AT_ONCE = 6
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a thread of its own that does not keep the program alive, and wait for what it gives without blocking the screen."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = copy_context()
+
+    def deliver(set_it: Callable[[Any], None], value: object) -> None:
+        if not future.done():
+            set_it(value)
+
+    def work() -> None:
+        try:
+            result = context.run(function, *args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            outcome: tuple[Callable[[Any], None], object] = (future.set_exception, error)
+        else:
+            outcome = (future.set_result, result)
+        # The program may have ended meanwhile; nobody waits then.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(deliver, *outcome)
+
+    threading.Thread(target=work, name=getattr(function, "__name__", "work"), daemon=True).start()
+    return await future
+
+
+class FilmSession:
+    """One open film.
+
+    Args:
+        root: The film's folder.
+
+    Attributes:
+        root: The film's folder.
+        paths: Where everything of the film is.
+        reader: For lists; open from :meth:`open` on.
+        project: The film as services take it; ``None`` until the first service is called.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.paths = ProjectPaths(root)
+        self.project: Project | None = None
+        self._reader: Reader | None = None
+        self._opening = threading.Lock()
+        self._places = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def reader(self) -> Reader:
+        """The connection that lists are read from.
+
+        Raises:
+            RuntimeError: The film is not open yet.
+        """
+        if self._reader is None:
+            raise RuntimeError("the film is not open yet")
+        return self._reader
+
+    @property
+    def is_open(self) -> bool:
+        """Whether lists can be read."""
+        return self._reader is not None
+
+    async def open(self) -> None:
+        """Open the film for reading, and bring its database up to date first where that is needed.
+
+        Raises:
+            AssetForgeError: It cannot be opened; the message says why.
+        """
+        self._reader = await in_thread(self._open_reader)
+
+    def _open_reader(self) -> Reader:
+        from assetforge.errors import AssetForgeError
+
+        try:
+            return Reader(self.paths.database)
+        except AssetForgeError:
+            # An older database is brought up to date by the services; what is really wrong they say better.
+            self._open_project()
+            return Reader(self.paths.database)
+
+    def _open_project(self) -> "Project":
+        with self._opening:
+            if self.project is None:
+                from assetforge.services.projects import open_project
+
+                project = open_project(self.root)
+                if project.paths.plugins.is_dir():
+                    from assetforge.extension.film_plugins import add_film_plugins
+                    from assetforge.extension.registry import get_registry
+
+                    add_film_plugins(get_registry(), project.root)
+                self.project = project
+            return self.project
+
+    async def run(self, function: "Callable[Concatenate[Project, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a service with the film in a thread.
+
+        Raises:
+            AssetForgeError: As the service says.
+        """
+
+        def work() -> T:
+            return function(self._open_project(), *args, **kwargs)
+
+        async with self._places:
+            return await in_thread(work)
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call something that needs no film, or only the reader, in a thread."""
+        async with self._places:
+            return await in_thread(function, *args, **kwargs)
+
+    def close(self) -> None:
+        """Close the film; what services still do goes on to its end or ends with the program."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self.project is not None:
+            self.project.close()
+            self.project = None
