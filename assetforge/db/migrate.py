@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "alembic_config", "copy_database", "migrate", "revision_of"]
 
-HEAD = "0005"
+HEAD = "0006"
 """Newest revision in ``migrations/versions``; a test keeps the two in step."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

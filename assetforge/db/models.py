@@ -65,6 +65,7 @@ class Image(SQLModel, table=True):
     """
 
     __tablename__ = "image"
+    __table_args__ = (Index("ix_image_figures", "sha256", "width", "height", "sharpness", "brightness", "format"),)
 
     sha256: str = Field(primary_key=True)
     size: int
@@ -91,6 +92,10 @@ class Reference(SQLModel, table=True):
         one_of("state", REFERENCE_STATES),
         one_of("split", [*SPLITS, ""]),
         Index("ix_reference_asset_state", "asset_id", "state", "sha256"),
+        Index("ix_reference_asset_touched", "asset_id", "state", "updated_at", "split", "near_group"),
+        Index("ix_reference_file_name", "file_name"),
+        Index("ix_reference_without_caption", "asset_id", sqlite_where=text("caption = '' AND state = 'active'")),
+        Index("ix_reference_without_rights", "asset_id", sqlite_where=text("rights = '' AND state = 'active'")),
     )
 
     id: int | None = Field(default=None, primary_key=True)

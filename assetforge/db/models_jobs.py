@@ -27,6 +27,7 @@ class Job(SQLModel, table=True):
         one_of("state", JOB_STATES),
         one_of("kind", JOB_KINDS),
         Index("ix_job_queue", "state", "priority", "id"),
+        Index("ix_job_finished_at", "finished_at"),
         Index(
             "uq_job_dedupe_key_open",
             "dedupe_key",
