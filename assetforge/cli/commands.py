@@ -27,6 +27,7 @@ class CommandEntry(NamedTuple):
 _FILM, _TRAIN, _REVIEW, _KEEP = "The film", "Training", "Review", "Housekeeping"
 
 COMMANDS = (
+    CommandEntry("ui", "assetforge.cli.ui:ui", "The terminal program; `assetforge` alone opens it.", _FILM),
     CommandEntry("demo", "assetforge.cli.demo:demo", "The whole loop on a tiny model, on a CPU, in minutes.", _FILM),
     CommandEntry("project", "assetforge.cli.project:app", "Films: new, list, show, archive.", _FILM),
     CommandEntry("asset", "assetforge.cli.asset:app", "Characters, props and styles: add, list, show, set.", _FILM),

@@ -54,7 +54,10 @@ def set_caption(project: Project, address: str, text: str, *, source: str = BY_H
         edit = write_caption(session, reference, clean_caption(text), source)
         if edit is not None:
             subject = reference_address(asset.name, reference.sha256)
-            record(session, edit.author, "captioned", subject, source=source)
+            # The edit is named so that it can be undone like a bulk change, see assetforge.services.caption_undo.
+            record(
+                session, edit.author, "captioned", subject, source=source, asset=asset.name, edits=[edit.id, edit.id]
+            )
             return _revision(edit)
     return caption_history(project, address)[0]
 
