@@ -1,0 +1,172 @@
+"""Text in exactly so many cells: cut with an ellipsis, padded, harmless whatever it contains, styled without ever being read as markup."""
+
+import re
+from functools import lru_cache
+from typing import Literal
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style as RichStyle
+from rich.text import Text
+from textual.content import Content, Span
+from textual.style import Style
+
+__all__ = ["Align", "Ink", "Line", "fitted", "harmless"]
+
+# The tokens of muted text are contrast colours that only style sheets can resolve: content would become white.
+_OVER = re.compile(r"\$text-(muted|disabled)\b")
+
+Align = Literal["left", "right", "center"]
+Line = Content | str | Text
+
+# A joiner is kept inside an emoji only: elsewhere terminals and our arithmetic disagree about how wide its neighbours are.
+_JOINED = re.compile("(?<=[\u2600-\u27bf\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])")
+# Selectors of emoji presentation: every other terminal counts them differently.
+_SELECTORS = {"\ufe0e", "\ufe0f"}
+
+
+def _tamed(text: str) -> list[str]:
+    """What is shown for each character: itself, a space for breaks, nothing for controls."""
+    bare = "".join(char for char in text if char not in _SELECTORS)
+    if bare != text:
+        # The selector may stand between an emoji and its joiner.
+        kept = iter(_tamed(bare))
+        return ["" if char in _SELECTORS else next(kept) for char in text]
+    joins = {found.start() for found in _JOINED.finditer(text)}
+    return [
+        char if char.isprintable() or index in joins else " " if char.isspace() else ""
+        for index, char in enumerate(text)
+    ]
+
+
+@lru_cache(4096)
+def _harmless(text: str) -> str:
+    return "".join(_tamed(text))
+
+
+def harmless(text: str) -> str:
+    """The text on one line, without controls, escapes and direction marks; spaces stay as they are."""
+    return text if text.isascii() and text.isprintable() else _harmless(text)
+
+
+def _cut(text: str, width: int) -> str:
+    """At most so many cells, with an ellipsis where something is missing."""
+    if (len(text) if text.isascii() else cell_len(text)) <= width:
+        return text
+    if width <= 0:
+        return ""
+    return set_cell_size(text, width - 1).rstrip(" \u200d") + "…"
+
+
+def _margins(used: int, width: int, align: Align) -> tuple[int, int]:
+    spare = max(0, width - used)
+    left = {"left": 0, "right": spare, "center": spare // 2}[align]
+    return left, spare - left
+
+
+def fitted(text: str, width: int, align: Align = "left") -> str:
+    """The text in exactly so many cells.
+
+    Args:
+        text: Any text.
+        width: Cells, from 0.
+        align: Where it stands when it is shorter.
+    """
+    text = _cut(harmless(text), width)
+    left, right = _margins(len(text) if text.isascii() else cell_len(text), width, align)
+    return " " * left + text + " " * right
+
+
+class Ink:
+    """Draws text on a style and remembers how theme tokens came out. Forget it when the theme changes."""
+
+    def __init__(self) -> None:
+        self._parsed: dict[str, Style] = {}
+        self._mixed: dict[tuple[Style, Style | str], RichStyle] = {}
+
+    def forget(self) -> None:
+        """Resolve every style anew."""
+        self._parsed.clear()
+        self._mixed.clear()
+
+    def line(self, what: Line, width: int, style: Style, align: Align = "left") -> list[Segment]:
+        """Segments of exactly so many cells.
+
+        Args:
+            what: Plain text (never markup), or content with its own styles.
+            width: Cells, from 0.
+            style: What lies under it.
+            align: Where it stands when it is shorter.
+        """
+        if width <= 0:
+            return []
+        if isinstance(what, str):
+            return [Segment(fitted(what, width, align), style.rich_style)]
+        content = what if isinstance(what, Content) else Content.from_rich_text(what)
+        spans = content.spans
+        if not spans:
+            return [Segment(fitted(content.plain, width, align), style.rich_style)]
+        plain = content.plain
+        if len(spans) == 1 and spans[0].start == 0 and spans[0].end >= len(plain):
+            text = _cut(harmless(plain), width)
+            parts = [Segment(text, self._mix(style, spans[0].style))] if text else []
+            used = cell_len(text)
+        else:
+            parts, used = self._spanned(content, width, style)
+        left, right = _margins(used, width, align)
+        under = style.rich_style
+        if left:
+            parts.insert(0, Segment(" " * left, under))
+        if right:
+            parts.append(Segment(" " * right, under))
+        return parts
+
+    def _spanned(self, content: Content, width: int, style: Style) -> tuple[list[Segment], int]:
+        """Parts with several styles, cut to the width."""
+        if not (content.plain.isascii() and content.plain.isprintable()):
+            content = _harmless_content(content)
+        text = _cut(content.plain, width)
+        if text != content.plain:
+            content = Content(text, [_within(span, len(text)) for span in content.spans if span.start < len(text)])
+        parts = [
+            Segment(part, (style + mixed).rich_style)
+            for part, mixed in content.render(style, end="", parse_style=self._parse)
+        ]
+        used = sum(cell_len(part.text) for part in parts)
+        if used > width:
+            # A style that begins inside a joined emoji takes it apart; the alignment matters more.
+            return [Segment(text, style.rich_style)], cell_len(text)
+        return parts, used
+
+    def _mix(self, under: Style, over: Style | str) -> RichStyle:
+        mixed = self._mixed.get((under, over))
+        if mixed is None:
+            mixed = self._mixed[under, over] = (under + self._parse(over)).rich_style
+        return mixed
+
+    def _parse(self, style: Style | str) -> Style:
+        if isinstance(style, Style):
+            return style
+        parsed = self._parsed.get(style)
+        if parsed is None:
+            try:
+                parsed = Style.parse(_OVER.sub(r"$foreground-\1", style))
+            except Exception:  # noqa: BLE001 - a style that nobody knows is no reason to lose the text
+                parsed = Style.null()
+            self._parsed[style] = parsed
+        return parsed
+
+
+def _within(span: Span, end: int) -> Span:
+    return span if span.end <= end else Span(span.start, end, span.style)
+
+
+def _harmless_content(content: Content) -> Content:
+    """The same content with every character tamed and the styles where they were."""
+    shown = _tamed(content.plain)
+    places = [0]
+    for part in shown:
+        places.append(places[-1] + len(part))
+    last = len(shown)
+    spans = [Span(places[min(span.start, last)], places[min(span.end, last)], span.style) for span in content.spans]
+    return Content("".join(shown), [span for span in spans if span.end > span.start], strip_control_codes=False)
