@@ -70,7 +70,7 @@ class TuiConfig(BaseModel):
     @field_validator("jump_keys")
     @classmethod
     def _keys_differ(cls, value: str) -> str:
-        if len(set(value)) < len(value) or len(value) < 2 or not value.isalnum():  # noqa: PLR2004
+        if len(set(value)) < len(value) or len(value) < 2 or not value.isalnum():
             raise ValueError("it must be at least two letters or digits, each of them once")
         return value
 

@@ -48,7 +48,7 @@ COMMANDS = (
         "sweep", "assetforge.cli.sweep:sweep", "Train a small grid of parameters, and rank what comes of it.", _TRAIN
     ),
     CommandEntry("base", "assetforge.cli.base:app", "Base models: add, list, show, remove.", _TRAIN),
-    CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, logs, stop, resume, priority, cancel.", _TRAIN),
+    CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, progress, logs, stop, resume, priority, cancel.", _TRAIN),
     CommandEntry("recipe", "assetforge.cli.recipe:app", "Recipes: list, show.", _TRAIN),
     CommandEntry("work", "assetforge.cli.work:work", "Run the queue of a film.", _TRAIN),
     CommandEntry("jobs", "assetforge.cli.jobs:app", "The queue: list, show, cancel, retry, priority, logs.", _TRAIN),
@@ -83,6 +83,12 @@ COMMANDS = (
     CommandEntry("backup", "assetforge.cli.backup:backup", "Copy a film, consistently, while it is in use.", _KEEP),
     CommandEntry("restore", "assetforge.cli.backup:restore", "Make a film from a backup, verified.", _KEEP),
     CommandEntry("doctor", "assetforge.cli.doctor:doctor", "Check the installation, the plugins and the film.", _KEEP),
+    CommandEntry(
+        "settings",
+        "assetforge.cli.settings:app",
+        "Settings of the film and your own: list, show, set, unset, path.",
+        _KEEP,
+    ),
     CommandEntry("notify", "assetforge.cli.notify:app", "Notifications: test, list.", _KEEP),
     CommandEntry("plugin", "assetforge.cli.plugin:app", "Plugins: list, trust, disable, enable.", _KEEP),
     CommandEntry(

@@ -155,7 +155,7 @@ class FormField:
         except (ValueError, OverflowError):
             raise ValueError("must be a whole number" if self.kind == "int" else "must be a number") from None
 
-    def _in_range(self, value: int | float) -> int | float:
+    def _in_range(self, value: float) -> int | float:
         low, high = self.minimum, self.maximum
         below = low is not None and (value <= low if self.open_minimum else value < low)
         above = high is not None and (value >= high if self.open_maximum else value > high)
@@ -242,7 +242,7 @@ def _simple(parts: Sequence[str]) -> bool:
     )
 
 
-def _number(value: int | float) -> str:
+def _number(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.12g}"
 
 

@@ -110,7 +110,7 @@ def _images(value: object) -> str:
 
 
 def _jump_keys(value: object) -> str:
-    if isinstance(value, str) and value.isalnum() and 2 <= len(value) == len(set(value)):  # noqa: PLR2004
+    if isinstance(value, str) and value.isalnum() and 2 <= len(value) == len(set(value)):
         return value
     raise ValueError("it must be at least two letters or digits, each of them once")
 
@@ -126,7 +126,7 @@ def _keys(value: object) -> dict[str, str]:
         elif isinstance(one, str):
             flat[name] = one
         else:
-            raise ValueError('keys are text, such as "t,f5"')
+            raise ValueError('keys are text, such as "t,f5"')  # noqa: TRY004
     return flat
 
 
