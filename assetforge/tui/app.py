@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.color import Color
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import Screen
@@ -13,7 +14,7 @@ from textual.screen import Screen
 from assetforge.db.browse.pulse import Ended, Pulse, ended, take_pulse
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
-from assetforge.tui.images.protocol import TerminalPictures
+from assetforge.tui.images.protocol import TerminalPictures, replay
 from assetforge.tui.preferences import Preferences
 from assetforge.tui.screens.base import FilmScreen
 from assetforge.tui.session import FilmSession, in_thread
@@ -29,6 +30,8 @@ __all__ = ["FilmApp"]
 
 _LOOK_S = 0.4
 """How often the number that tells of writes is looked at; it costs microseconds."""
+
+_DIM = 0.42
 
 _AREAS = {
     "runs": "assetforge.tui.screens.runs:RunsScreen",
@@ -53,8 +56,8 @@ class FilmApp(App[None]):
 
     TITLE = "assetforge"
     CSS_PATH = "styles/app.tcss"
-    ENABLE_COMMAND_PALETTE = True
-    COMMAND_PALETTE_BINDING = "ctrl+p"
+    # Our own action opens the palette; Textual's own binding would stand beside it.
+    ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-low"), (32, "-tall"), (50, "-towering")]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
@@ -79,7 +82,7 @@ class FilmApp(App[None]):
         if not preferences.motion:
             self.animation_level = "none"
         if preferences.keys:
-            self.set_keymap(preferences.keys)
+            self.set_keymap(dict(preferences.keys))
 
     def get_default_screen(self) -> Screen[None]:
         """The film's assets when it is known which film, else all films. Either paints before anything is read."""
@@ -91,11 +94,19 @@ class FilmApp(App[None]):
 
         return FilmsScreen()
 
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours, and ``$dim``: text that is there when it is looked for, as a colour that content can use too."""
+        variables = super().get_css_variables()
+        ink, ground = Color.parse(variables["foreground"]), Color.parse(variables["background"])
+        return {**variables, "dim": ink.blend(ground, _DIM).hex}
+
     def on_mount(self) -> None:
         """Begin to look for changes; open the film once the first frame is painted."""
         if self.preferences.problem:
             self.tell(self.preferences.problem, severity="warning")
         self.set_interval(_LOOK_S, self._look)
+        if self.terminal_pictures.typed:
+            replay(self, self.terminal_pictures.typed)
         if self._first_film is not None:
             self.call_after_refresh(self._begin)
 
@@ -113,10 +124,10 @@ class FilmApp(App[None]):
             self.tell_error(error)
             session.close()
             return False
-        self.session = session
         self.film_title = plain(await in_thread(_title_of, root))
         if self.terminal_pictures.protocol != "off":
             self.pictures = await in_thread(_thumbnails, session, self.call_soon)
+        self.session = session
         self.state.put("", "film", str(root))
         self._seen_version = session.reader.version()
         self._write_doing()
@@ -203,7 +214,7 @@ class FilmApp(App[None]):
             parts.append(
                 Content.assemble((f"✕ {count_of(pulse.watch_problems, 'folder')} cannot be watched", "$error"))
             )
-        self.doing = Content("  ·  ").stylize("$text-muted").join(parts) if parts else Content("quiet")
+        self.doing = Content("  ·  ").stylize("$dim").join(parts) if parts else Content("quiet")
         for top in self.screen.query(TopLine):
             top.doing = self.doing
 

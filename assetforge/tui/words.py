@@ -43,12 +43,12 @@ STATUS = {
     "regressed": StatusWord("▲", "regressed", "$error"),
     "candidate": StatusWord("○", "candidate", "$secondary"),
     "rejected": StatusWord("✕", "rejected", "$error"),
-    "retired": StatusWord("·", "retired", "$text-muted"),
+    "retired": StatusWord("·", "retired", "$dim"),
     "running": StatusWord("⏵", "running", "$secondary"),
-    "collecting": StatusWord("·", "collecting", "$text-muted"),
+    "collecting": StatusWord("·", "collecting", "$dim"),
     "failed": StatusWord("✕", "failed", "$error"),
     "lost": StatusWord("✕", "lost", "$error"),
-    "cancelled": StatusWord("✕", "cancelled", "$text-muted"),
+    "cancelled": StatusWord("✕", "cancelled", "$dim"),
     "waiting": StatusWord("‖", "waiting", "$secondary"),
     "queued": StatusWord("‖", "queued", "$secondary"),
     "staging": StatusWord("⏵", "staging", "$secondary"),
@@ -88,13 +88,13 @@ def status(state: str, *, word: str = "") -> Content:
         state: A key of :data:`STATUS`; an unknown one is shown as it is.
         word: Instead of the usual word.
     """
-    known = STATUS.get(state, StatusWord("·", plain(state), "$text-muted"))
+    known = STATUS.get(state, StatusWord("·", plain(state), "$dim"))
     return Content.assemble((f"{known.glyph} {word or known.word}", known.style))
 
 
 def dim(text: str) -> Content:
     """Text that is there when it is looked for."""
-    return Content.styled(text, "$text-muted")
+    return Content.styled(text, "$dim")
 
 
 def strong(text: str) -> Content:

@@ -57,7 +57,7 @@ class AssetScreen(FilmScreen):
         if self._row is None:
             return found
         trigger = f"   {plain(self._row.type)} · trigger {plain(self._row.trigger)}"
-        return Content.assemble(found, "   ", status(self._row.status), (trigger, "not bold $text-muted"))
+        return Content.assemble(found, "   ", status(self._row.status), (trigger, "not bold $dim"))
 
     def on_mount(self) -> None:
         """Find the asset, then open the tab."""
@@ -97,8 +97,8 @@ class AssetScreen(FilmScreen):
         parts = []
         for at, (tab, title, _load) in enumerate(TABS, start=1):
             count = f" {counts[tab]:,}" if tab in counts else ""
-            style = "bold $primary" if tab == current else "$text-muted"
-            part = Content.assemble((f"{at} ", "$text-muted"), (f"{title}{count}", style))
+            style = "bold $primary" if tab == current else "$dim"
+            part = Content.assemble((f"{at} ", "$dim"), (f"{title}{count}", style))
             if tab == current:
                 part = Content.assemble(("[", "$primary"), part, ("]", "$primary"))
             else:

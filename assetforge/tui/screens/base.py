@@ -44,7 +44,7 @@ def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Ca
 
 def crumbs(*parts: str) -> Content:
     """Where one is: ``Night Harbour ▸ mara``; the parts must be :func:`~assetforge.tui.words.plain`."""
-    return Content(" ▸ ").stylize("$text-muted").join([Content(part) for part in parts if part])
+    return Content(" ▸ ").stylize("$dim").join([Content(part) for part in parts if part])
 
 
 class _InFilm:

@@ -148,7 +148,7 @@ class ChoiceDialog(_Dialog):
             width = max((len(one.title) for one in self._choices), default=0) + 3
             yield OptionList(
                 *(
-                    Option(Content.assemble(one.title.ljust(width), (one.about, "$text-muted")), id=str(at))
+                    Option(Content.assemble(one.title.ljust(width), (one.about, "$dim")), id=str(at))
                     for at, one in enumerate(self._choices)
                 ),
                 markup=False,

@@ -30,6 +30,7 @@ __all__ = ["AssetsScreen"]
 _TYPING_S = 0.08
 _SORTS = ("status", "name", "changed", "trained", "type", "refs", "version")
 _NEEDS = "needs you"
+_OURS = ("enter", "s")
 
 _COLUMNS = (
     Column("name", "asset", 0, minimum=12),
@@ -100,9 +101,16 @@ class AssetsScreen(AssetActions, FilmScreen):
             yield OptionList(id="groups", compact=True, markup=False)
             with ContentSwitcher(initial="gallery", id="middle"):
                 yield VirtualGallery[AssetRow](
-                    _tile, None, tile_width=18, picture_height=8, lines=2, empty="Opening the film …", id="gallery"
+                    _tile,
+                    None,
+                    tile_width=18,
+                    picture_height=8,
+                    lines=2,
+                    empty="Opening the film …",
+                    leave=_OURS,
+                    id="gallery",
                 )
-                yield VirtualTable[AssetRow](_COLUMNS, _cells, empty="Opening the film …", id="table")
+                yield VirtualTable[AssetRow](_COLUMNS, _cells, empty="Opening the film …", leave=_OURS, id="table")
             with Vertical(id="side"):
                 yield AssetCard(id="card")
 
@@ -115,7 +123,7 @@ class AssetsScreen(AssetActions, FilmScreen):
             shown = f"    {len(self._shown)}" + (
                 f" of {len(self._rows)}" if len(self._shown) != len(self._rows) else ""
             )
-            found = Content.assemble(found, (shown, "not bold $text-muted"))
+            found = Content.assemble(found, (shown, "not bold $dim"))
         return found
 
     def on_mount(self) -> None:
@@ -177,8 +185,8 @@ class AssetsScreen(AssetActions, FilmScreen):
     def _write_groups(self) -> None:
         groups = self.query_one("#groups", OptionList)
         counts = asset_counts(self._rows)
-        entries = [(_NEEDS, counts.attention, "status:review,regressed,failed"), ("all", counts.total, "")]
-        entries += [(f"{plain(kind)}s", count, f"type:{kind}") for kind, count in sorted(counts.types.items())]
+        entries = [(_NEEDS, counts.attention, "status:review,regressed,failed"), ("all", counts.all, "")]
+        entries += [(f"{plain(kind)}s", count, f"type:{kind}") for kind, count in sorted(counts.by_type.items())]
         saved = self.film_app.state.get(str(self.session.root), "assets.filters", {})
         wanted = [(title, count, query, False) for title, count, query in entries]
         if isinstance(saved, dict):
@@ -188,7 +196,7 @@ class AssetsScreen(AssetActions, FilmScreen):
             if own and (at == 0 or not wanted[at - 1][3]):
                 prompts.append(Option(dim("\nsaved filters"), disabled=True))
             figure = (
-                Content.styled(f"{count:>4}", "$warning" if title == _NEEDS and count else "$text-muted")
+                Content.styled(f"{count:>4}", "$warning" if title == _NEEDS and count else "$dim")
                 if count >= 0
                 else Content("")
             )

@@ -31,7 +31,7 @@ def _cells(row: "ActivityInfo") -> Sequence[Content | str]:
         plain(row.verb),
         " ",
         (plain(row.subject), "bold"),
-        (f"   {plain(detail, 300)}" if detail else "", "$text-muted"),
+        (f"   {plain(detail, 300)}" if detail else "", "$dim"),
     )
     return dim(ago(row.at)), dim(plain(row.actor)), what
 

@@ -62,7 +62,7 @@ def _rows(screen: Screen[object]) -> list[tuple[str, list[Content]]]:
         if action is None:
             moving.append(line)
             continue
-        line = Content.assemble(line, (f"   $ {action.twin}", "$text-muted"))
+        line = Content.assemble(line, (f"   $ {action.twin}", "$dim"))
         (everywhere if action.scope == "app" else here).append(line)
     groups = (("Here", here), ("Everywhere", everywhere), ("In lists and fields", moving))
     return [(title, rows) for title, rows in groups if rows]

@@ -55,7 +55,11 @@ class KeyLine(Widget):
     """The keys that matter here, at most eight, as many as fit; each can be clicked. The rest is in the help."""
 
     DEFAULT_CSS = """
-    KeyLine { dock: bottom; height: 1; padding: 0 1; background: $background; color: $text-muted; }
+    KeyLine {
+        dock: bottom; height: 1; padding: 0 1; background: $background; color: $dim;
+        link-color: $dim; link-style: none; link-background: transparent;
+        link-color-hover: $foreground; link-background-hover: $panel; link-style-hover: none;
+    }
     """
 
     ALLOW_SELECT = False

@@ -1,0 +1,450 @@
+"""The references of an asset: a gallery or a table of any length, one picture in full beside it, and what can be done to the marked ones."""
+
+import asyncio
+from array import array
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import ContentSwitcher, Input, Static
+
+from assetforge.db.browse.references import (
+    ReferenceCounts,
+    ReferenceRow,
+    reference_counts,
+    reference_ids,
+    reference_rows,
+)
+from assetforge.domain.search_language import REFERENCE_FIELDS, parse_search
+from assetforge.tui.actions import bindings
+from assetforge.tui.screens.asset_actions import import_pictures
+from assetforge.tui.screens.base import Pane, acting
+from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog, TextDialog, WhyDialog
+from assetforge.tui.screens.reference_facts import reference_facts
+from assetforge.tui.widgets.items import VirtualItems
+from assetforge.tui.widgets.picture import Picture
+from assetforge.tui.widgets.sources import KeyedSource
+from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
+from assetforge.tui.widgets.virtual_table import Column, VirtualTable
+from assetforge.tui.words import ago, count_of, dim, number, plain
+
+__all__ = ["ReferencesPane"]
+
+_TYPING_S = 0.12
+_CARD_S = 0.06
+_SORTS = ("added", "file", "caption", "sharpness", "size", "split", "rights")
+_DESCENDING = ("added", "size")
+
+_COLUMNS = (
+    Column("state", "", 2, sortable=False),
+    Column("file", "file", 26, minimum=14, priority=1),
+    Column("caption", "caption", 0, minimum=16),
+    Column("split", "split", 9, priority=3),
+    Column("size", "pixels", 11, "right", priority=4),
+    Column("sharpness", "sharp", 7, "right", priority=6),
+    Column("rights", "rights", 16, priority=5),
+    Column("added", "added", 12, "right", priority=2),
+)
+
+
+def _mark(row: ReferenceRow) -> tuple[str, str]:
+    if row.state == "excluded":
+        return "✕", "$error"
+    if row.split == "held_out":
+        return "◇", "$secondary"
+    return ("·", "$dim") if row.in_dataset else ("+", "$warning")
+
+
+def _tile(row: ReferenceRow) -> Tile:
+    glyph, style = _mark(row)
+    caption = Content(plain(row.caption, 80)) if row.caption else Content.styled("no caption", "$warning")
+    return Tile(row.sha256, Content.assemble((f"{glyph} ", style), plain(row.file_name, 60)), [caption])
+
+
+def _cells(row: ReferenceRow) -> Sequence[Content | str]:
+    glyph, style = _mark(row)
+    split = {"held_out": "held out", "train": "train"}.get(row.split, "–")
+    return (
+        Content.styled(glyph, style),
+        plain(row.file_name, 80),
+        plain(row.caption, 400) if row.caption else Content.styled("no caption", "$warning"),
+        dim(split),
+        f"{row.width}×{row.height}",
+        f"{row.sharpness:.0f}",
+        plain(row.rights, 60) if row.rights else dim("–"),
+        dim(ago(row.added_at)),
+    )
+
+
+class ReferencesPane(Pane):
+    """The first tab of an asset.
+
+    Args:
+        asset: Name of the asset.
+        asset_id: Its row id.
+    """
+
+    SCOPE = "references"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("references")]
+    HELP = """The asset's references. ◇ is held out of training for scoring, + is in no dataset version yet, ✕ is excluded.
+    The filter knows words of captions, `tag:rain`, `rights:none`, `state:excluded`, `split:held_out`, `added:<7d`, `near:yes`, `width:<512`."""
+    DEFAULT_CSS = """
+    ReferencesPane {
+        #ref-filter-problem { height: auto; color: $warning; padding: 0 1; }
+        #ref-line { height: 1; color: $text-muted; padding: 0 1; margin-bottom: 1; }
+        #ref-panes { height: 1fr; }
+        #ref-middle { width: 1fr; padding: 0 1; }
+        #ref-side { width: 44%; max-width: 90; border-left: solid $border-blurred; padding: 0 1; }
+        #ref-picture { height: 1fr; }
+        #ref-facts { height: auto; max-height: 50%; margin-top: 1; }
+    }
+    .-narrow ReferencesPane #ref-side { width: 34; }
+    """
+
+    def __init__(self, asset: str, asset_id: int) -> None:
+        super().__init__()
+        self.asset, self._asset_id = asset, asset_id
+        self._ids: array[int] = array("q")
+        self._filter, self._sort = "", ("added", True)
+        self._counts: ReferenceCounts | None = None
+        self._typing: Timer | None = None
+        self._card: Timer | None = None
+        self._wanted = ""
+        self._reading = asyncio.Lock()
+
+    def compose(self) -> ComposeResult:
+        """Filter, gallery or table, one picture with its facts."""
+        app = self.film_app
+        gallery = app.state.get(str(self.session.root), "references.gallery", app.preferences.gallery)
+        sort = app.state.get(str(self.session.root), "references.sort", ["added", True])
+        if isinstance(sort, list) and sort and sort[0] in _SORTS:
+            self._sort = (sort[0], bool(sort[-1]))
+        yield Input(
+            placeholder="words  tag:rain  rights:none  split:held_out  added:<7d", id="ref-filter", compact=True
+        )
+        yield Static("", id="ref-filter-problem", markup=False)
+        yield Static("", id="ref-line", markup=False)
+        with Horizontal(id="ref-panes"):
+            with ContentSwitcher(initial="ref-gallery" if gallery else "ref-table", id="ref-middle"):
+                yield VirtualGallery[ReferenceRow](
+                    _tile,
+                    app.pictures,
+                    tile_width=16,
+                    picture_height=8,
+                    lines=2,
+                    empty=_NOTHING,
+                    leave=("s",),
+                    id="ref-gallery",
+                )
+                yield VirtualTable[ReferenceRow](_COLUMNS, _cells, empty=_NOTHING, leave=("s",), id="ref-table")
+            with Vertical(id="ref-side"):
+                if app.pictures is not None:
+                    yield Picture(app.pictures, app.terminal_pictures, id="ref-picture")
+                yield Static("", id="ref-facts", markup=False)
+
+    def on_mount(self) -> None:
+        """Read what there is."""
+        self.query_one("#ref-filter").display = False
+        self.query_one("#ref-filter-problem").display = False
+        self.film_changed()
+
+    @property
+    def items(self) -> VirtualItems[ReferenceRow]:
+        """The gallery or the table, whichever is shown."""
+        return self.query_one(f"#{self.query_one('#ref-middle', ContentSwitcher).current}", VirtualItems)
+
+    def film_changed(self) -> None:
+        """Read the ids again; rows follow as they come into view."""
+        self.run_worker(self._read(), group="read", exit_on_error=False)
+
+    async def _read(self) -> None:
+        async with self._reading:
+            session, search = self.session, parse_search(self._filter, REFERENCE_FIELDS)
+            problem = self.query_one("#ref-filter-problem", Static)
+            problem.display = bool(search.problems)
+            problem.update(Content(" ".join(plain(one) for one in search.problems)))
+            by, descending = self._sort
+            self._ids = await session.call(
+                reference_ids, session.reader, self._asset_id, search, by, descending, datetime.now(UTC)
+            )
+            self._counts = await session.call(reference_counts, session.reader, self._asset_id)
+            reader = session.reader
+            source = KeyedSource(self._ids, lambda keys: reference_rows(reader, keys))
+            for items in self.query(VirtualItems):
+                items.empty = "No reference fits the filter. Escape clears it." if self._filter else _NOTHING
+                items.set_source(source)
+            self.query_one("#ref-table", VirtualTable).sort = self._sort
+            self._write_line()
+            if self._wanted:
+                self.show_address(self._wanted)
+
+    def show_address(self, address: str) -> None:
+        """Put the cursor on a reference; once it was read when it is not there yet."""
+        digits = address.rpartition("/")[2]
+        self._wanted = ""
+        found = next(
+            (key for key, row in self._find(digits)),
+            None,
+        )
+        if found is None:
+            self._wanted = address if not self._ids else ""
+        else:
+            for items in self.query(VirtualItems):
+                items.go_to(found)
+
+    def _find(self, digits: str) -> list[tuple[int, ReferenceRow]]:
+        from assetforge.db.browse.references import find_references
+
+        return [(row.id, row) for row in find_references(self.session.reader, self._asset_id, digits)]
+
+    def _write_line(self) -> None:
+        counts = self._counts
+        if counts is None:
+            return
+        shown = (
+            f"{number(len(self._ids))} of {count_of(counts.active + counts.excluded, 'reference')}"
+            if self._filter
+            else count_of(len(self._ids), "reference")
+        )
+        parts = [Content.styled(shown, "$foreground")]
+        parts += [
+            Content.styled(f"{number(count)} {what}", style)
+            for count, what, style in (
+                (counts.held_out, "held out", ""),
+                (counts.excluded, "excluded", ""),
+                (counts.without_caption, "without a caption", "$warning"),
+                (counts.without_rights, "without rights", "$warning"),
+            )
+            if count
+        ]
+        marks = len(self.items.marks)
+        if marks:
+            parts.append(Content.styled(f"◆ {number(marks)} marked", "$primary"))
+        self.query_one("#ref-line", Static).update(Content("   ").join(parts))
+
+    def on_virtual_items_highlighted(self, _event: VirtualItems.Highlighted) -> None:
+        """Show it a moment later: a held key goes past many."""
+        if self._card is not None:
+            self._card.stop()
+        self._card = self.set_timer(_CARD_S, self._show_card)
+
+    def _show_card(self) -> None:
+        row = self.items.current
+        for picture in self.query(Picture):
+            picture.show(row.sha256 if row else None)
+        facts = reference_facts(row, self._counts) if row and self._counts else Content("")
+        self.query_one("#ref-facts", Static).update(facts)
+
+    def on_virtual_items_marks_changed(self, _event: VirtualItems.MarksChanged) -> None:
+        """Say how many."""
+        self._write_line()
+
+    def on_virtual_items_opened(self, event: VirtualItems.Opened) -> None:
+        """Enter opens the picture in the system's viewer."""
+        event.stop()
+        self.action_viewer()
+
+    def on_virtual_table_sort_requested(self, event: VirtualTable.SortRequested) -> None:
+        """A click on the head of a column."""
+        if event.column in _SORTS:
+            self._set_sort(event.column, event.descending)
+
+    def _set_sort(self, by: str, descending: bool) -> None:
+        self._sort = (by, descending)
+        self.film_app.state.put(str(self.session.root), "references.sort", [by, descending])
+        self.film_changed()
+
+    def action_sort(self) -> None:
+        """By the next criterion."""
+        by = _SORTS[(_SORTS.index(self._sort[0]) + 1) % len(_SORTS)]
+        self._set_sort(by, by in _DESCENDING)
+        self.film_app.tell(f"Sorted by {by}.")
+
+    def action_view(self) -> None:
+        """Gallery or table."""
+        switcher, current, marks = (
+            self.query_one("#ref-middle", ContentSwitcher),
+            self.items.current_key,
+            self.items.marks,
+        )
+        switcher.current = "ref-table" if switcher.current == "ref-gallery" else "ref-gallery"
+        self.items.set_marks(marks)
+        self.items.go_to(current)
+        self.items.focus()
+        self.film_app.state.put(str(self.session.root), "references.gallery", switcher.current == "ref-gallery")
+
+    def action_filter(self) -> None:
+        """Write a filter."""
+        field = self.query_one("#ref-filter", Input)
+        field.display = True
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while it is written."""
+        self._filter = event.value
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(_TYPING_S, self.film_changed)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Back to the references, filtered."""
+        event.stop()
+        event.input.display = bool(event.value)
+        self.items.focus()
+
+    def clear_filter(self) -> bool:
+        """What escape does first; says whether there was a filter."""
+        field = self.query_one("#ref-filter", Input)
+        if not field.display:
+            return False
+        field.value, field.display = "", False
+        self.items.focus()
+        return True
+
+    def _chosen(self) -> list[str]:
+        """Addresses of the marked references, or of the one under the cursor."""
+        keys = self.items.marked()
+        rows = reference_rows(self.session.reader, keys)
+        addresses = [rows[key].address for key in keys if key in rows]
+        if not addresses:
+            self.film_app.tell("There is no reference here.")
+        return addresses
+
+    @acting
+    async def action_import(self) -> None:
+        """Take pictures in."""
+        await import_pictures(self.film_app, self.session, self.asset)
+
+    @acting
+    async def action_exclude(self) -> None:
+        """Put references aside."""
+        from assetforge.services.references import exclude_reference
+
+        addresses = self._chosen()
+        if not addresses:
+            return
+        about = "They stay in older datasets and go into no new one."
+        why = await self.app.push_screen_wait(WhyDialog(f"Exclude {count_of(len(addresses), 'reference')}", about))
+        if isinstance(why, str):
+            for address in addresses:
+                await self.session.run(exclude_reference, address, why)
+            self.items.set_marks(())
+            self.film_app.tell(f"{count_of(len(addresses), 'reference')} excluded; u takes them back.")
+
+    @acting
+    async def action_restore(self) -> None:
+        """Take references back."""
+        from assetforge.services.references import restore_reference
+
+        addresses = self._chosen()
+        for address in addresses:
+            await self.session.run(restore_reference, address)
+        if addresses:
+            self.film_app.tell(f"{count_of(len(addresses), 'reference')} back in use.")
+
+    @acting
+    async def action_hold_out(self) -> None:
+        """Decide the split by hand."""
+        addresses = self._chosen()
+        if not addresses:
+            return
+        choices = [
+            Choice("held_out", "hold out", "for scoring; never trained on"),
+            Choice("train", "train", "never held out"),
+            Choice("auto", "let the next freeze decide", "near-duplicates always stay together"),
+        ]
+        split = await self.app.push_screen_wait(
+            ChoiceDialog(f"Split of {count_of(len(addresses), 'reference')}", choices)
+        )
+        if isinstance(split, str):
+            await self._set(addresses, split=split)
+
+    @acting
+    async def action_rights(self) -> None:
+        """Note what is allowed."""
+        addresses = self._chosen()
+        if not addresses:
+            return
+        rights = await self.app.push_screen_wait(
+            TextDialog(
+                f"Rights of {count_of(len(addresses), 'reference')}",
+                placeholder="cleared, actor's release 12",
+                empty=True,
+            )
+        )
+        if isinstance(rights, str):
+            await self._set(addresses, rights=rights)
+
+    @acting
+    async def action_repeats(self) -> None:
+        """Show some more often."""
+        addresses = self._chosen()
+        if not addresses:
+            return
+        answer = await self.app.push_screen_wait(
+            TextDialog(
+                "How often per epoch?",
+                value="1",
+                check=lambda text: "" if text.strip().isdigit() and int(text) else "Write a whole number from 1.",
+            )
+        )
+        if isinstance(answer, str):
+            await self._set(addresses, repeats=int(answer))
+
+    async def _set(self, addresses: list[str], **values: object) -> None:
+        from assetforge.services.reference_settings import set_references
+
+        await self.session.run(set_references, addresses, **values)  # type: ignore[arg-type]
+        self.film_app.tell(f"{count_of(len(addresses), 'reference')} changed.")
+
+    @acting
+    async def action_caption(self) -> None:
+        """Write the caption."""
+        from assetforge.services.captions import set_caption
+
+        row = self.items.current
+        if row is None:
+            return
+        text = await self.app.push_screen_wait(
+            TextDialog(
+                f"Caption of {plain(row.file_name, 50)}",
+                "The trigger is put before it when it is trained.",
+                value=row.caption,
+                empty=True,
+            )
+        )
+        if isinstance(text, str) and text != row.caption:
+            await self.session.run(set_caption, row.address, text)
+
+    @acting
+    async def action_freeze(self) -> None:
+        """Make a dataset version."""
+        from assetforge.services.datasets import freeze
+
+        counts = self._counts
+        if counts is not None and counts.without_caption:
+            about = f"{count_of(counts.without_caption, 'reference')} without a caption would be trained on the trigger alone."
+            if not await self.app.push_screen_wait(ConfirmDialog("Freeze anyway?", about, yes="Freeze")):
+                return
+        info = await self.session.run(freeze, self.asset)
+        if info.is_new:
+            self.film_app.tell(f"{info.address}: {info.train_count} to train on, {info.held_out_count} held out.")
+        else:
+            self.film_app.tell(f"Nothing changed since {info.address}.")
+
+    @acting
+    async def action_viewer(self) -> None:
+        """The system's viewer, where there is one."""
+        from assetforge.tui.opening import open_outside
+
+        row = self.items.current
+        if row is not None:
+            self.film_app.tell(await self.session.run(open_outside, row.sha256, row.file_name))
+
+
+_NOTHING = "No references yet. i imports pictures; what lands in the asset's inbox comes by itself while the folder is watched."

@@ -1,0 +1,64 @@
+"""Fixtures of the TUI's tests: real films made by services, the real program under Textual's pilot."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assetforge.services.assets import add_asset
+from assetforge.services.captions import set_caption
+from assetforge.services.ingest import add_references
+from assetforge.services.projects import Project, create_project
+from assetforge.services.references import list_references
+from assetforge.tui.app import FilmApp
+from assetforge.tui.images.protocol import TerminalPictures
+from assetforge.tui.preferences import Preferences
+from assetforge.tui.state import State
+
+NASTY = "a[/b] [red]\x1b[31m\nsecond line\u202e‮ مرحبا 🎬"
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of the suite runs without colours."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("ASSETFORGE_ACTOR", "director")
+
+
+@pytest.fixture
+def small_film(home: Path, tmp_path: Path, make_png: Callable[..., Path]) -> Path:
+    """The folder of a film with three assets; ``mara`` has 12 references, two of them with captions that try to break things."""
+    with create_project("night-harbour", title="Night Harbour") as project:
+        fill(project, tmp_path, make_png)
+        return project.root
+
+
+def fill(project: Project, folder: Path, make_png: Callable[..., Path]) -> None:
+    """Three assets and their references."""
+    add_asset(project, "mara", "character", trigger="mrvale", class_word="woman")
+    add_asset(project, "brass-lamp", "prop")
+    add_asset(project, "ink-wash", "style", description=NASTY)
+    for at in range(12):
+        make_png(folder / "stills" / f"still [{at}].png", seed=at, size=(96, 64 + 8 * (at % 3)))
+    add_references(project, "mara", [folder / "stills"])
+    addresses = [one.address for one in list_references(project, "mara").items]
+    set_caption(project, addresses[0], "in profile, heavy rain, night")
+    set_caption(project, addresses[1], NASTY)
+    for at in range(3):
+        make_png(folder / "lamp" / f"lamp {at}.png", seed=100 + at)
+    add_references(project, "brass-lamp", [folder / "lamp"])
+
+
+@pytest.fixture
+def program(home: Path) -> Callable[..., FilmApp]:
+    """A function ``program(film=None, **preferences)`` that makes the program as a start on a terminal would."""
+
+    def make(film: Path | None = None, *, images: str = "halfcell", **preferences: object) -> FilmApp:
+        return FilmApp(
+            film,
+            preferences=Preferences(motion=False, **preferences),
+            pictures=TerminalPictures(images, 10, 20),
+            state=State.load(),
+        )
+
+    return make
