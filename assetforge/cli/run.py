@@ -1,16 +1,28 @@
 """``assetforge run``: what was trained and how it went."""
 
+import dataclasses
+import time
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from assetforge.cli.output import emit, facts, plain, table
+from assetforge.cli.output import emit, facts, plain, say, table
 from assetforge.cli.session import opened_project
-from assetforge.errors import NotFoundError
-from assetforge.jobs.control import cancel_job, follow_log, retry_job, set_priority
+from assetforge.errors import UsageError
+from assetforge.jobs.control import follow_log
+from assetforge.jobs.live import LiveRun, LiveUpdate
+from assetforge.jobs.run_control import (
+    cancel_run,
+    hurry_run,
+    resume_run,
+    run_job,
+    set_run_priority,
+    stop_reason,
+    stop_run,
+)
 from assetforge.jobs.supervisor import wait_for_job
 from assetforge.services.registration import kept_weights, register_kept
-from assetforge.services.runs import RunInfo, get_run, list_runs
+from assetforge.services.runs import get_run, list_runs
 
 __all__ = ["app"]
 
@@ -99,8 +111,7 @@ def logs(number: int, *, follow: Annotated[bool, Parameter(name=["--follow", "-f
         follow: Go on until the run ends.
     """
     with opened_project() as project:
-        run = get_run(project, number)
-        for line in follow_log(project, _job(run), follow=follow):
+        for line in follow_log(project, run_job(project, number), follow=follow):
             plain(line)
 
 
@@ -142,8 +153,7 @@ def cancel(number: int) -> None:
         number: Number of the run.
     """
     with opened_project() as project:
-        run = get_run(project, number)
-        state = cancel_job(project, _job(run))
+        state = cancel_run(project, number)
     emit(
         "run-cancel",
         {"run": number, "state": state},
@@ -160,13 +170,12 @@ def stop(number: int, *, wait: Annotated[bool, Parameter(negative=())] = False) 
         wait: Return when it has ended.
     """
     with opened_project() as project:
-        job = _job(get_run(project, number))
-        said = f"Stopped; `assetforge run resume {number}` goes on from its last checkpoint."
-        state = cancel_job(project, job, reason=said)
+        job = run_job(project, number)
+        state = stop_run(project, number)
         if wait and state != "cancelled":
             state = wait_for_job(project, job, lambda _event: None)
     told = {
-        "cancelled": f"Run {number}: {said}",
+        "cancelled": f"Run {number}: {stop_reason(number)}",
         "succeeded": f"Run {number} had ended already.",
     }
     emit(
@@ -177,16 +186,27 @@ def stop(number: int, *, wait: Annotated[bool, Parameter(negative=())] = False) 
 
 
 @app.command
-def priority(number: int, value: Annotated[int, Parameter(allow_leading_hyphen=True)]) -> None:
+def priority(
+    number: int,
+    value: Annotated[int | None, Parameter(allow_leading_hyphen=True)] = None,
+    *,
+    first: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
     """Make a waiting run more or less urgent.
 
     Args:
         number: Number of the run.
         value: Higher goes first; what people ask for has 0, what a retraining policy asks for -10.
+        first: Instead of a value: before everything else in the queue.
     """
+    if (value is None) != first:
+        raise UsageError("Give either a priority or --first.")
     with opened_project() as project:
-        job = _job(get_run(project, number))
-        set_priority(project, job, value)
+        job = run_job(project, number)
+        if value is None:
+            value = hurry_run(project, number)
+        else:
+            set_run_priority(project, number, value)
     emit(
         "run-priority",
         {"run": number, "job": job, "priority": value},
@@ -202,15 +222,52 @@ def resume(number: int) -> None:
         number: Number of the run.
     """
     with opened_project() as project:
-        run = get_run(project, number)
-        retry_job(project, _job(run))
+        resume_run(project, number)
     emit("run-resume", {"run": number, "state": "queued"}, lambda: plain(f"Run {number} is queued again."))
 
 
-def _job(run: RunInfo) -> int:
-    if run.job is None:
-        raise NotFoundError(
-            f"Run {run.id} has no job any more.",
-            hint="Its work folder was removed by gc; train again with `assetforge train`.",
-        )
-    return run.job
+@app.command
+def progress(
+    number: int,
+    *,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative=())] = False,
+    every: float = 2.0,
+) -> None:
+    """Show how far a run is: step, losses, speed, memory, time left; with --json the whole curves.
+
+    Args:
+        number: Number of the run.
+        follow: Print a line whenever something changed, until the run ends.
+        every: Seconds between two looks, at least 0.1.
+    """
+    with opened_project() as project:
+        live = LiveRun(project, run_job(project, number))
+        update = _all_of(live)
+        while follow and not update.is_over:
+            if update.changed:
+                say(_in_a_line(update))
+            time.sleep(max(0.1, every))
+            update = _all_of(live)
+    document = {field.name: getattr(update, field.name) for field in dataclasses.fields(update)}
+    emit("run-progress", {"run": number, "job": live.job_id, **document}, lambda: plain(_in_a_line(update)))
+
+
+def _all_of(live: LiveRun) -> LiveUpdate:
+    update = live.read()
+    while update.more:
+        update = live.read()
+    return update
+
+
+def _in_a_line(update: LiveUpdate) -> str:
+    parts = [update.state, f"{update.step}/{update.total}" if update.total else ""]
+    for title, value in (
+        ("loss", update.loss.last),
+        ("validation", update.validation.last),
+        ("lr", update.learning_rate.last),
+        ("it/s", update.it_per_s),
+        ("MB", update.memory_mb),
+        ("s left", update.eta_s),
+    ):
+        parts.append("" if value is None else f"{value:.4g} {title}")
+    return "  ".join(part for part in parts if part)

@@ -1,5 +1,6 @@
 """What people do with jobs: list, look, hurry, stop, cancel, try again, read along."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ __all__ = [
     "follow_log",
     "get_job",
     "list_jobs",
+    "read_log",
     "retry_job",
     "set_priority",
 ]
@@ -208,22 +210,52 @@ def follow_log(project: Project, job_id: int, *, follow: bool = False, poll_s: f
     Raises:
         NotFoundError: There is no such job.
     """
-    path, cursor = project.paths.job(job_id) / "log.txt", 0
+    cursor = 0
     while True:
-        ended = get_job(project, job_id).state not in OPEN_JOB_STATES
-        data = b""
-        if path.is_file():
-            with path.open("rb") as stream:
-                stream.seek(cursor)
-                data = stream.read()
-        last = ended or not follow
-        whole = data if last else data[: data.rfind(b"\n") + 1]
-        cursor += len(whole)
-        # Progress bars overwrite their line; only what was last in it says something.
-        yield from (line.rpartition("\r")[2] for line in whole.decode("utf-8", "replace").split("\n") if line.strip())
+        last = get_job(project, job_id).state not in OPEN_JOB_STATES or not follow
+        before = -1
+        while cursor != before:
+            before = cursor
+            lines, cursor = read_log(project, job_id, cursor, to_the_end=last)
+            yield from lines
         if last:
             return
         time.sleep(poll_s)
+
+
+def read_log(
+    project: Project, job_id: int, cursor: int = 0, *, most_bytes: int = 1 << 20, to_the_end: bool = False
+) -> tuple[list[str], int]:
+    """Lines that a job printed since a cursor, without their line ends, and the cursor to go on from. Never waits.
+
+    Args:
+        project: The film.
+        job_id: Row id of the job; a job without a folder said nothing.
+        cursor: Bytes that were read; 0 begins at the beginning, and -n with the first whole line of the last n bytes. Beyond the end, it begins at the beginning.
+        most_bytes: How much is read at most; the answer has the same cursor again only when there is no more.
+        to_the_end: Take a last line that is not ended, as when the job will not go on with it.
+    """
+    path = project.paths.job(job_id) / "log.txt"
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            begin = max(0, size + cursor) if cursor < 0 else cursor if cursor <= size else 0
+            stream.seek(max(0, begin - 1) if cursor < 0 else begin)
+            if cursor < 0 and begin:
+                stream.readline()
+                begin = stream.tell()
+            data = stream.read(most_bytes)
+    except FileNotFoundError:
+        return [], max(0, cursor)
+    at_end = begin + len(data) >= size
+    whole = data if to_the_end and at_end else data[: data.rfind(b"\n") + 1]
+    if not whole and len(data) == most_bytes:
+        whole = data
+    # Progress bars overwrite their line; only what was last in it says something.
+    lines = [
+        line.rstrip("\r").rpartition("\r")[2] for line in whole.decode("utf-8", "replace").split("\n") if line.strip()
+    ]
+    return lines, begin + len(whole)
 
 
 def _info(project: Project, job: Job, attempts: tuple[AttemptInfo, ...] = ()) -> JobInfo:
