@@ -1,11 +1,13 @@
-"""Conditions on text in SQL: a part of it, or a whole word or tag of a caption."""
+"""Text in SQL, a part of it or a whole word or tag of a caption; and which tags captions have."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 
-__all__ = ["has_part", "has_tag", "words_of"]
+__all__ = ["Condition", "count_tags", "has_part", "has_tag"]
 
-_STOPS = ',.;:!?()[]"\n\t'
-"""What ends a word in a caption. Hyphens and apostrophes are part of words."""
+_IN_WORDS = "-a-z0-9_'’À-῿"
+"""What words are made of, as SQLite's GLOB writes it: everything else ends a word."""
 
 _WORD = re.compile(r"[^\W_][\w'’-]*")
 # fmt: off
@@ -21,40 +23,46 @@ Condition = tuple[str, list[str]]
 
 def has_part(column: str, text: str) -> Condition:
     """A column contains a text, whatever the case."""
-    # LIKE knows the case of ASCII letters alone; of others the usual spellings are asked for.
-    spellings = [text] if text.isascii() else list(dict.fromkeys((text, text.lower(), text.upper(), text.title())))
+    spellings = _spellings(text)
     condition = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for _ in spellings)
     return f"({condition})", [f"%{_escaped(one)}%" for one in spellings]
 
 
 def has_tag(column: str, text: str) -> Condition:
     """A caption has a word, or several in a row, which may be a tag between commas."""
-    wanted = " ".join(_spaced(text).split())
+    wanted = " ".join(text.split()).strip(' ,.;:!?()"')
     if not wanted:
         return "0", []
-    part, parameters = has_part(column, wanted.split()[0])
-    spaced = column
-    for stop in _STOPS:
-        spaced = f"replace({spaced}, {_quoted(stop)}, ' ')"
-    whole, more = has_part(f"' ' || {spaced} || ' '", f" {wanted} ")
+    part, parameters = has_part(column, wanted)
+    whole = " OR ".join(f"' ' || lower({column}) || ' ' GLOB ?" for _ in _spellings(wanted))
     # The first is cheap and settles most rows.
-    return f"({part} AND {whole})", parameters + more
+    return f"({part} AND ({whole}))", [*parameters, *(_as_word(one) for one in _spellings(wanted))]
 
 
-def words_of(caption: str) -> list[str]:
-    """The tags of a caption, in lower case: what stands between commas; of a caption without commas its words, but not the little ones."""
-    text = caption.casefold()
-    if "," in text:
-        return [tag for part in text.split(",") if (tag := " ".join(part.split()))]
-    return [word for word in _WORD.findall(text) if word not in _STOP_WORDS]
+def count_tags(captions: Iterable[str]) -> "Counter[str]":
+    """How often each tag stands in captions, in lower case: what is between commas; of captions without commas the words, but not the little ones."""
+    tagged: list[str] = []
+    prose: list[str] = []
+    for caption in captions:
+        (tagged if "," in caption else prose).append(caption)
+    # All at once: captions one by one take four times as long.
+    counted = Counter(map(str.strip, ",".join(tagged).casefold().split(",")))
+    counted.update(_WORD.findall("\n".join(prose).casefold()))
+    for nothing in ("", *_STOP_WORDS):
+        del counted[nothing]
+    return counted
 
 
-def _spaced(text: str) -> str:
-    return text.translate(str.maketrans(_STOPS, " " * len(_STOPS)))
+def _spellings(text: str) -> list[str]:
+    """LIKE and lower() know the case of ASCII letters alone; of others the usual spellings are asked for."""
+    return [text] if text.isascii() else list(dict.fromkeys((text, text.lower(), text.upper(), text.title())))
 
 
-def _quoted(character: str) -> str:
-    return f"char({ord(character)})"
+def _as_word(text: str) -> str:
+    """A GLOB that finds a text in ASCII lower case where no word goes on at either end."""
+    lower = "".join(letter.lower() if letter.isascii() else letter for letter in text)
+    escaped = re.sub(r"[*?[]", r"[\g<0>]", lower)
+    return f"*[^{_IN_WORDS}]{escaped}[^{_IN_WORDS}]*"
 
 
 def _escaped(text: str) -> str:
