@@ -104,15 +104,19 @@ def show(address: str, /, *, limit: int = 100, after: str = "") -> None:
 
 
 @app.command
-def diff(newer: str, older: str = "", /) -> None:
-    """Show what changed between two dataset versions.
+def diff(newer: str, older: str = "", /, *, now: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Show what changed between two dataset versions, or since the newest one.
 
     Args:
         newer: Such as mara/d3; the asset alone is its newest.
         older: Another one; by default the version before.
+        now: The references of an asset as they are now, against its newest dataset version: what a freeze would change.
     """
     from assetforge.services.datasets import diff as compare
 
+    if now:
+        _tell_unfrozen(newer, older)
+        return
     with opened_project() as project:
         new, old, changes = compare(project, newer, older)
     emit(
@@ -120,6 +124,27 @@ def diff(newer: str, older: str = "", /) -> None:
         {"newer": new.address, "older": old.address if old else "", "diff": changes},
         lambda: _tell(new, old, changes),
     )
+
+
+def _tell_unfrozen(asset: str, older: str) -> None:
+    from assetforge.services.dataset_pictures import unfrozen_changes
+
+    with opened_project() as project:
+        changes = unfrozen_changes(project, asset, older)
+    pictures = [
+        {"sha256": one.sha256, "address": one.address, "file_name": one.file_name, "kind": one.kind, "what": one.what}
+        | {"before": one.before and one.before._asdict(), "after": one.after and one.after._asdict()}
+        for one in changes.pictures
+    ]
+
+    def text() -> None:
+        plain(f"{changes.older or 'nothing'} -> now: {changes.sentence or 'nothing changed'}.")
+        rows = [(one.kind, one.address, one.file_name, ", ".join(one.what)) for one in changes.pictures]
+        table(("what", "reference", "file", "differs in"), rows, empty="")
+        if changes.pictures:
+            say(f"`assetforge dataset freeze {asset}` makes {changes.newer} of it.")
+
+    emit("dataset-unfrozen", {"newer": changes.newer, "older": changes.older, "pictures": pictures}, text)
 
 
 def _tell(new: "DatasetInfo", old: "DatasetInfo | None", changes: "DatasetDiff") -> None:

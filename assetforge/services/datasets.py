@@ -21,12 +21,14 @@ from assetforge.services.projects import Project
 __all__ = [
     "DatasetInfo",
     "DatasetItemInfo",
+    "FreezePlan",
     "dataset_items",
     "dataset_lines",
     "diff",
     "freeze",
     "get_dataset",
     "list_datasets",
+    "plan_freeze",
 ]
 
 _ACTIVE = """
@@ -108,6 +110,31 @@ class DatasetItemInfo:
     mask: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezePlan:
+    """What freezing an asset's references as they are would make.
+
+    Attributes:
+        asset: Name of the asset.
+        address: The dataset version that it would be; the newest one when nothing changed.
+        is_new: Something changed since the newest version, or there is none.
+        tree_hash: Identity of its contents.
+        train_count: References to train on.
+        held_out_count: References kept for scoring.
+        lines: All of it, by hash.
+        remarks: What could not be done as it was asked for.
+    """
+
+    asset: str
+    address: str
+    is_new: bool
+    tree_hash: str
+    train_count: int
+    held_out_count: int
+    lines: tuple[DatasetLine, ...]
+    remarks: tuple[str, ...]
+
+
 def freeze(project: Project, asset: str, *, note: str = "", held_out: float | None = None) -> DatasetInfo:
     """Make an immutable dataset version of the asset's active references; when nothing changed since the newest one, that one is given back.
 
@@ -123,10 +150,7 @@ def freeze(project: Project, asset: str, *, note: str = "", held_out: float | No
         NotFoundError: There is no such asset.
         UsageError: It has no active reference, or ``held_out`` is no share and no count.
     """
-    if held_out is not None and (held_out < 0 or (held_out >= 1 and held_out != round(held_out))):
-        raise UsageError(
-            f"{held_out:g} references cannot be held out.", hint="Give a share such as 0.1, or a count such as 4."
-        )
+    _check_held_out(held_out)
     with project.write() as session:
         row = find_asset(session, asset)
         info = _freeze(session, row, note, held_out)
@@ -142,7 +166,54 @@ def freeze(project: Project, asset: str, *, note: str = "", held_out: float | No
     return info
 
 
+def plan_freeze(project: Project, asset: str, *, held_out: float | None = None) -> FreezePlan:
+    """What :func:`freeze` would make of an asset's active references now; nothing is changed.
+
+    Args:
+        project: The film.
+        asset: Name of the asset.
+        held_out: As for :func:`freeze`.
+
+    Raises:
+        NotFoundError: There is no such asset.
+        UsageError: It has no active reference, or ``held_out`` is no share and no count.
+    """
+    _check_held_out(held_out)
+    with project.read() as session:
+        return _plan(session, find_asset(session, asset), held_out)[0]
+
+
 def _freeze(session: Session, asset: Asset, note: str, held_out: float | None) -> DatasetInfo:
+    plan, changed, newest = _plan(session, asset, held_out)
+    if changed:
+        pairs = [(split, asset.id, sha256) for sha256, split in changed.items()]
+        session.connection().exec_driver_sql(_SET_SPLIT, pairs)
+    if newest is not None and not plan.is_new:
+        return _info(session, asset.name, newest, remarks=plan.remarks)
+    version = DatasetVersion(
+        asset_id=newest.asset_id if newest else asset.id or 0,
+        number=newest.number + 1 if newest else 1,
+        tree_hash=plan.tree_hash,
+        parent_id=newest.id if newest else None,
+        train_count=plan.train_count,
+        held_out_count=plan.held_out_count,
+        note=note,
+        created_by=current_actor(),
+        created_at=utc_now(),
+    )
+    session.add(version)
+    session.flush()
+    session.connection().exec_driver_sql(_COPY, (version.id, asset.id))
+    record(
+        session, version.created_by, "froze", plan.address, train=version.train_count, held_out=version.held_out_count
+    )
+    return _info(session, asset.name, version, is_new=True, remarks=plan.remarks)
+
+
+def _plan(
+    session: Session, asset: Asset, held_out: float | None
+) -> tuple[FreezePlan, Mapping[str, Split], DatasetVersion | None]:
+    """What a freeze makes, the splits that it gives, and the newest version there is."""
     rows: Sequence[_Row] = session.connection().exec_driver_sql(_ACTIVE, (asset.id,)).all()
     if not rows:
         raise UsageError(
@@ -151,36 +222,32 @@ def _freeze(session: Session, asset: Asset, note: str, held_out: float | None) -
     aside: Sequence[tuple[str, str, int]] = session.connection().exec_driver_sql(_ASIDE, (asset.id,)).all()
     target = held_out_target(len(rows), held_out)
     changed = _new_splits(rows, aside, target)
-    if changed:
-        pairs = [(split, asset.id, sha256) for sha256, split in changed.items()]
-        session.connection().exec_driver_sql(_SET_SPLIT, pairs)
-    lines = [
+    lines = tuple(
         DatasetLine(sha256, caption, crop, repeats, changed.get(sha256, split), mask)
         for sha256, caption, crop, repeats, split, _, mask in rows
-    ]
-    digest = tree_hash(lines)
+    )
     held = sum(line.split == "held_out" for line in lines)
-    remarks = (*_moved(asset, rows, aside, changed), *_remarks(rows, held, target, held_out))
-    newest = _newest(session, asset)
-    if newest is not None and newest.tree_hash == digest:
-        return _info(session, asset.name, newest, remarks=remarks)
-    version = DatasetVersion(
-        asset_id=newest.asset_id if newest else asset.id or 0,
-        number=newest.number + 1 if newest else 1,
+    digest, newest = tree_hash(lines), _newest(session, asset)
+    is_new = newest is None or newest.tree_hash != digest
+    number = 1 if newest is None else newest.number + is_new
+    plan = FreezePlan(
+        asset=asset.name,
+        address=dataset_address(asset.name, number),
+        is_new=is_new,
         tree_hash=digest,
-        parent_id=newest.id if newest else None,
         train_count=len(lines) - held,
         held_out_count=held,
-        note=note,
-        created_by=current_actor(),
-        created_at=utc_now(),
+        lines=lines,
+        remarks=(*_moved(asset, rows, aside, changed), *_remarks(rows, held, target, held_out)),
     )
-    session.add(version)
-    session.flush()
-    session.connection().exec_driver_sql(_COPY, (version.id, asset.id))
-    address = dataset_address(asset.name, version.number)
-    record(session, version.created_by, "froze", address, train=version.train_count, held_out=held)
-    return _info(session, asset.name, version, is_new=True, remarks=remarks)
+    return plan, changed, newest
+
+
+def _check_held_out(held_out: float | None) -> None:
+    if held_out is not None and (held_out < 0 or (held_out >= 1 and held_out != round(held_out))):
+        raise UsageError(
+            f"{held_out:g} references cannot be held out.", hint="Give a share such as 0.1, or a count such as 4."
+        )
 
 
 def _new_splits(rows: Sequence[_Row], aside: Sequence[tuple[str, str, int]], target: int) -> dict[str, Split]:
