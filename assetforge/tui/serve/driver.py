@@ -10,6 +10,9 @@ from textual.drivers.web_driver import WebDriver
 
 __all__ = ["TabDriver"]
 
+# Fonts of browsers seldom have the first; the second is in nearly all of them.
+_PLAY, _POINTER = "⏵", "►"
+
 
 class TabDriver(WebDriver):
     """The driver of every program that the server starts."""
@@ -22,6 +25,10 @@ class TabDriver(WebDriver):
         self.fileno = os.dup(1)
         os.dup2(2, 1)
         self._write = partial(os.write, self.fileno)
+
+    def write(self, data: str) -> None:
+        """Draw, with signs that the page can show."""
+        super().write(data.replace(_PLAY, _POINTER))
 
     def start_application_mode(self) -> None:
         """Begin, and tell the terminal its ground: the strips where no whole character fits are not ours to draw."""

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader
 from textual_serve.download_manager import DownloadManager
 
 from assetforge.tui.serve.access import Gate
-from assetforge.tui.serve.tab import Farewell, Tab
+from assetforge.tui.serve.tab import BROKEN, Farewell, Tab
 
 __all__ = ["TAB_LIMIT", "WebServer", "run_server"]
 
@@ -214,6 +214,9 @@ class WebServer:
         try:
             await tab.start(_cells(request.query.get("width"), 80), _cells(request.query.get("height"), 24))
             await _listen(websocket, tab)
+        except OSError as error:
+            self._complain(f"A program could not be started: {error}")
+            await _say_farewell(websocket, BROKEN)
         finally:
             await tab.stop()
             del self._tabs[tab]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
-__all__ = ["Farewell", "Tab"]
+__all__ = ["BROKEN", "ENDED", "Farewell", "Tab"]
 
 _READY = b"__GANGLION__\n"
 _PRELUDE_LINES = 10
@@ -131,7 +131,9 @@ class Tab(AppService):
     async def _collect(self, stderr: asyncio.StreamReader) -> None:
         while data := await stderr.read(4096):
             self._tail += data
-            del self._tail[:-_TAIL]
+            if len(self._tail) > 2 * _TAIL:
+                cut = len(self._tail) - _TAIL
+                del self._tail[: self._tail.find(b"\n", cut) + 1 or cut]
 
     async def _tell(self, code: int, *, drew: bool) -> None:
         said = self._tail.decode("utf-8", "replace").strip()
