@@ -10,6 +10,8 @@ from assetforge.domain.states import OPEN_JOB_STATES
 __all__ = [
     "CALIBRATION",
     "CORE_PREFIX",
+    "JOB_ASSET",
+    "STANDING",
     "JobFacts",
     "VersionFacts",
     "changes",
@@ -52,13 +54,14 @@ SELECT d.asset_id, d.number, d.train_count + d.held_out_count,
 FROM dataset_version d WHERE d.number = (SELECT max(n.number) FROM dataset_version n WHERE n.asset_id = d.asset_id)
 """
 
+STANDING = f"""n.stage != 'retired' AND (n.stage = 'approved' OR n.run_id IS NULL
+    OR NOT EXISTS (SELECT 1 FROM run WHERE run.id = n.run_id AND run.cause LIKE '{CALIBRATION}%'))"""  # noqa: S608 - a constant of this module
+"""Of a version ``n``: it may be the latest of its asset, as :func:`assetforge.services.versions.standing` says."""
+
 _LATEST = f"""
 SELECT v.asset_id, v.id, v.number, v.stage FROM asset a JOIN version v ON v.id = (
-    SELECT n.id FROM version n WHERE n.asset_id = a.id AND n.stage != 'retired'
-        AND (n.stage = 'approved' OR n.run_id IS NULL
-             OR NOT EXISTS (SELECT 1 FROM run WHERE run.id = n.run_id AND run.cause LIKE '{CALIBRATION}%'))
-    ORDER BY n.number DESC LIMIT 1)
-"""  # noqa: S608 - a constant of this module
+    SELECT n.id FROM version n WHERE n.asset_id = a.id AND {STANDING} ORDER BY n.number DESC LIMIT 1)
+"""  # noqa: S608 - constants of this module
 
 _APPROVED = """
 SELECT v.asset_id, v.id, v.number, v.stage FROM alias l JOIN version v ON v.id = l.version_id WHERE l.name = 'approved'
@@ -75,12 +78,13 @@ SELECT r.asset_id, r.state, coalesce(r.finished_at, r.created_at),
 FROM asset a JOIN run r ON r.id = (SELECT max(n.id) FROM run n WHERE n.asset_id = a.id)
 """
 
-_JOBS = """
-SELECT a.id, j.id, j.kind, j.state FROM job j LEFT JOIN run r ON r.id = j.run_id
-JOIN asset a ON a.id = coalesce(r.asset_id, (SELECT e.asset_id FROM evaluation e WHERE e.job_id = j.id LIMIT 1),
-    (SELECT c.asset_id FROM comparison c WHERE c.id = json_extract(j.payload, '$.comparison')))
-WHERE j.state IN (SELECT value FROM json_each(?)) ORDER BY j.id
-"""
+JOB_ASSET = """coalesce((SELECT r.asset_id FROM run r WHERE r.id = j.run_id), (SELECT e.asset_id FROM evaluation e WHERE e.job_id = j.id LIMIT 1),
+    (SELECT c.asset_id FROM comparison c WHERE c.id = json_extract(j.payload, '$.comparison')))"""
+"""Of a job ``j``: row id of the asset that it is about."""
+
+_JOBS = f"""
+SELECT {JOB_ASSET}, j.id, j.kind, j.state FROM job j WHERE j.state IN (SELECT value FROM json_each(?)) ORDER BY j.id
+"""  # noqa: S608 - a constant of this module
 
 _CHANGES = """
 SELECT a.id, max(a.created_at, coalesce(a.archived_at, ''),
