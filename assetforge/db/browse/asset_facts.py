@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assetforge.db.browse.reader import Reader, json_list
-from assetforge.db.browse.verdicts import NO_VERDICT, ShortVerdict, newest_comparisons, verdicts_of
+from assetforge.db.browse.verdicts import NO_VERDICT, ShortVerdict, deciding_comparisons, verdicts_of
 from assetforge.domain.states import OPEN_JOB_STATES
 
 __all__ = [
@@ -163,8 +163,8 @@ def versions(reader: Reader) -> tuple[dict[int, VersionFacts], dict[int, Version
 
 
 def verdicts(reader: Reader, latest: dict[int, VersionFacts]) -> dict[int, ShortVerdict]:
-    """What the newest finished comparison of the latest version says, by asset."""
-    comparisons = newest_comparisons(reader, (one.id for one in latest.values()))
+    """What the comparison says that a decision over the latest version rests on, by asset."""
+    comparisons = deciding_comparisons(reader, (one.id for one in latest.values()))
     said = verdicts_of(reader, comparisons.values())
     return {asset: said.get(comparisons.get(one.id, 0), NO_VERDICT) for asset, one in latest.items()}
 

@@ -46,7 +46,7 @@ class AssetRow:
         status: One of :data:`STATUSES`.
         latest: Address of the newest version that is not retired; empty without one.
         latest_stage: Its stage.
-        outcome: Of the newest finished comparison of the latest version: ``pass``, ``regressed`` or ``inconclusive``; empty without a verdict.
+        outcome: Of the comparison that a decision over the latest version rests on: ``pass``, ``regressed`` or ``inconclusive``; empty without a verdict.
         headline: What that comparison says, in a sentence.
         approved: Address of the approved version; empty without one.
         dataset: Address of the newest dataset version; empty without one.

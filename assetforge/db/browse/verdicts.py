@@ -6,12 +6,19 @@ from typing import NamedTuple
 
 from assetforge.db.browse.reader import Reader, json_list
 
-__all__ = ["NO_VERDICT", "ShortVerdict", "newest_comparisons", "verdicts_of"]
+__all__ = ["NO_VERDICT", "QUICK_SUFFIX", "ShortVerdict", "deciding_comparisons", "verdicts_of"]
 
-_NEWEST = """
-SELECT wanted.value, (SELECT max(c.id) FROM comparison c WHERE c.version_id = wanted.value AND c.state = 'succeeded')
+QUICK_SUFFIX = "-quick"
+"""As :data:`assetforge.domain.suite.QUICK_SUFFIX`, which cannot be imported quickly; a test keeps the two in step."""
+
+_DECIDING = f"""
+SELECT wanted.value, (
+    SELECT c.id FROM comparison c JOIN evaluation e ON e.id = c.evaluation_id JOIN suite s ON s.id = e.suite_id
+    WHERE c.version_id = wanted.value AND c.state = 'succeeded'
+    ORDER BY coalesce(c.baseline_id = (SELECT l.version_id FROM alias l WHERE l.asset_id = c.asset_id AND l.name = 'approved'), 0) DESC,
+             s.name LIKE '%{QUICK_SUFFIX}', c.id DESC LIMIT 1)
 FROM json_each(?) AS wanted
-"""
+"""  # noqa: S608 - a constant of this module
 
 # Python writes NaN, which SQLite does not read; such a summary has no verdict here rather than failing the whole list.
 _SUMMARIES = """
@@ -35,13 +42,15 @@ class ShortVerdict(NamedTuple):
 NO_VERDICT = ShortVerdict("", "")
 
 
-def newest_comparisons(reader: Reader, version_ids: Iterable[int]) -> dict[int, int]:
-    """The newest finished comparison of versions, by the row id of the version; versions without one are not in it.
+def deciding_comparisons(reader: Reader, version_ids: Iterable[int]) -> dict[int, int]:
+    """The finished comparison that a decision over each version rests on, by the row id of the version; versions without one are not in it.
+
+    As :func:`assetforge.services.reviews.deciding_comparison`: the newest with the approved version before others, a whole suite before a quick one.
 
     Raises:
         StorageError: The database cannot be read.
     """
-    return {version: found for version, found in reader.rows(_NEWEST, (json_list(version_ids),)) if found is not None}
+    return {version: found for version, found in reader.rows(_DECIDING, (json_list(version_ids),)) if found is not None}
 
 
 def verdicts_of(reader: Reader, comparison_ids: Iterable[int]) -> dict[int, ShortVerdict]:

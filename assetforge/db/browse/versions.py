@@ -8,7 +8,7 @@ from typing import Any
 
 from assetforge.db.browse.find import Found, find_anything
 from assetforge.db.browse.reader import Reader, iso, json_list
-from assetforge.db.browse.verdicts import NO_VERDICT, newest_comparisons, verdicts_of
+from assetforge.db.browse.verdicts import NO_VERDICT, deciding_comparisons, verdicts_of
 from assetforge.domain.names import dataset_address, version_address
 
 __all__ = ["Found", "VersionRow", "find_anything", "version_ids", "version_rows"]
@@ -53,7 +53,7 @@ class VersionRow:
         cause: Why the run was started; empty when unknown.
         parent: Address of the version before; empty when there is none.
         aliases: Names that point at it.
-        outcome: Of its newest finished comparison; empty without a verdict.
+        outcome: Of the comparison that a decision over it rests on; empty without a verdict.
         headline: What that comparison says, in a sentence.
         comparison: Row id of that comparison; ``None`` without one.
         decision: The last review of it: ``approved``, ``rejected`` or nothing.
@@ -144,7 +144,7 @@ def version_rows(reader: Reader, ids: Iterable[int]) -> dict[int, VersionRow]:
         wanted, assets = json_list(row[0] for row in rows), json_list({row[1] for row in rows})
         aliases, published = _lists(reader, _ALIASES, assets), _lists(reader, _PUBLISHED, wanted)
         decisions = {row[0]: row[1:] for row in reader.rows(_DECISIONS, (assets,))}
-        comparisons = newest_comparisons(reader, (row[0] for row in rows))
+        comparisons = deciding_comparisons(reader, (row[0] for row in rows))
         verdicts = verdicts_of(reader, comparisons.values())
         changes = {row[0]: _change(reader, row[12], row[19]) for row in rows}
     found = {}
