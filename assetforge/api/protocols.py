@@ -37,6 +37,7 @@ __all__ = [
     "Renderer",
     "TrainResult",
     "Trainer",
+    "TrainingLength",
     "Transform",
 ]
 
@@ -57,6 +58,21 @@ class TrainResult:
     weights: tuple[WeightsOutput, ...]
     metrics: Mapping[str, float] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingLength:
+    """How long a training will be.
+
+    Attributes:
+        steps: Optimizer steps.
+        pictures_per_step: Pictures that each of them learns from.
+        pictures: Pictures of one epoch, with repeats and whatever else the trainer adds.
+    """
+
+    steps: int
+    pictures_per_step: int
+    pictures: int
 
 
 class Trainer(Protocol):

@@ -70,11 +70,14 @@ class TrainerSpec(LoadableSpec):
         families: Model families it can train, such as ``sd15``.
         resumable: It continues from its own committed checkpoints after it was killed.
         version: Changes whenever the same inputs would give other weights; part of the recipe key.
+        length: ``"package.module:function"``; ``function(params, pictures)`` gives a :class:`~assetforge.api.protocols.TrainingLength` for so many pictures to train on,
+            repeats counted, so that people see beforehand how long a run is. Must not import torch. Empty when nobody can know; a parameter named ``steps`` counts then.
     """
 
     families: tuple[str, ...]
     resumable: bool = False
     version: str = "1"
+    length: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

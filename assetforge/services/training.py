@@ -43,7 +43,16 @@ from assetforge.services.results import verify_outputs
 from assetforge.services.versions import VersionInfo, resolve_version
 from assetforge.store.model_digest import HashProgress
 
-__all__ = ["TrainingRequest", "close_job", "plan_job", "register_result", "request_training"]
+__all__ = [
+    "TrainingRequest",
+    "close_job",
+    "plan_job",
+    "register_result",
+    "request_training",
+    "starting_version",
+    "trained_already",
+    "training_key",
+]
 
 _START = "inputs/start.safetensors"
 _ATTEMPTS = 8
@@ -124,11 +133,11 @@ def request_training(
     chosen = resolve_recipe(project, asset, name=recipe, overrides=overrides, base=base, hashing=hashing)
     where = executor or project.config.defaults.executor
     get_registry().executor(where)
-    start = _start(project, start_from, chosen) if start_from else None
-    key = _key(asset, frozen, chosen, seed, start.weights if start else "")
+    start = starting_version(project, start_from, chosen) if start_from else None
+    key = training_key(asset, frozen.tree_hash, chosen, seed, start.weights if start else "")
     with project.write() as session:
         if not again:
-            found = _already(session, asset, frozen, chosen, key)
+            found = trained_already(session, asset, frozen.address, chosen.name, key)
             if found:
                 return found
         run = _new_run(session, asset, frozen, chosen, key, seed, cause)
@@ -288,7 +297,13 @@ def close_job(project: Project, job_id: int, state: str, error: str) -> None:
     )
 
 
-def _start(project: Project, address: str, recipe: Recipe) -> VersionInfo:
+def starting_version(project: Project, address: str, recipe: Recipe) -> VersionInfo:
+    """The version that a training goes on from.
+
+    Raises:
+        NotFoundError: There is no such version.
+        UsageError: It belongs on another family of models.
+    """
     version = resolve_version(project, address)
     if version.family != recipe.base.family:
         raise UsageError(
@@ -304,9 +319,18 @@ def _gpus(params: Mapping[str, Any]) -> int:
     return wanted if isinstance(wanted, int) and wanted > 1 else 1
 
 
-def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int, start: str) -> str:
+def training_key(asset: AssetInfo, tree_hash: str, recipe: Recipe, seed: int, start: str) -> str:
+    """Identity of a training.
+
+    Args:
+        asset: What is trained.
+        tree_hash: Of the dataset version.
+        recipe: How.
+        seed: Seed of all randomness.
+        start: Hash of the weights that it goes on from; empty when it begins from nothing.
+    """
     return recipe_key(
-        dataset_tree=dataset.tree_hash,
+        dataset_tree=tree_hash,
         trainer=recipe.trainer.spec.name,
         trainer_version=recipe.trainer.spec.version,
         params=influential(recipe.params),
@@ -318,10 +342,16 @@ def _key(asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, seed: int, star
     )
 
 
-def _already(
-    session: Session, asset: AssetInfo, dataset: DatasetInfo, recipe: Recipe, key: str
-) -> TrainingRequest | None:
-    """An answer that exists: a version of the same key, or a run of it that is on its way."""
+def trained_already(session: Session, asset: AssetInfo, dataset: str, recipe: str, key: str) -> TrainingRequest | None:
+    """An answer that exists: a version of the same key, or a run of it that is on its way.
+
+    Args:
+        session: Any session.
+        asset: What is trained.
+        dataset: Address of the dataset version, for the answer.
+        recipe: Name of the recipe, for the answer.
+        key: See :func:`training_key`.
+    """
     done = session.exec(
         select(Run, Version)
         .join(Version, col(Version.run_id) == Run.id)
@@ -330,8 +360,8 @@ def _already(
     ).first()
     about: Mapping[str, Any] = {
         "asset": asset.name,
-        "dataset": dataset.address,
-        "recipe": recipe.name,
+        "dataset": dataset,
+        "recipe": recipe,
         "recipe_key": key,
     }
     if done:

@@ -22,6 +22,7 @@ TRAINER = TrainerSpec(
     families=FAMILIES,
     resumable=True,
     version="3",
+    length="assetforge_diffusers.schedule:training_length",
 )
 
 RENDERER = RendererSpec(

@@ -2,14 +2,21 @@
 
 import math
 
+from assetforge.api.protocols import TrainingLength
 from assetforge_diffusers.params import LoraTrainerParams
 
-__all__ = ["learning_rate_factor", "total_steps"]
+__all__ = ["learning_rate_factor", "total_steps", "training_length"]
 
 
 def total_steps(params: LoraTrainerParams, pictures: int) -> int:
     """Optimizer steps of a run over ``pictures`` pictures, repeats counted."""
     return params.steps or max(1, math.ceil(params.views * pictures / (params.batch_size * params.accumulate)))
+
+
+def training_length(params: LoraTrainerParams, pictures: int) -> TrainingLength:
+    """How long a run over ``pictures`` pictures will be, repeats counted. With several resolutions it is the most: pictures too small for one are not shown at it."""
+    shown = pictures * max(1, len(params.resolutions)) + params.prior_pictures
+    return TrainingLength(total_steps(params, shown), params.batch_size * params.accumulate, shown)
 
 
 def learning_rate_factor(kind: str, step: int, total: int, warmup: float) -> float:

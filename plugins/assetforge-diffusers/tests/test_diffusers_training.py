@@ -15,6 +15,7 @@ from diffusers.training_utils import compute_snr
 from safetensors.torch import load_file
 
 from assetforge.api.context import Stopped
+from assetforge.api.protocols import TrainingLength
 from assetforge.errors import AssetForgeError, JobError, UsageError
 from assetforge_diffusers.basefiles import BaseFiles
 from assetforge_diffusers.draws import Shuffle, draw
@@ -23,7 +24,7 @@ from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.objective import Diffusion, LossSettings, snr_weights
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.preparation import prepare
-from assetforge_diffusers.schedule import learning_rate_factor, total_steps
+from assetforge_diffusers.schedule import learning_rate_factor, total_steps, training_length
 from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, fresh_workdir, items_of, tiny_base
 
@@ -289,6 +290,9 @@ def test_length_follows_from_views() -> None:
     params = LoraTrainerParams(views=100, batch_size=4)
     assert total_steps(params, 12) == 300
     assert total_steps(LoraTrainerParams(steps=5), 12) == 5
+    assert training_length(params, 12) == TrainingLength(300, 4, 12)
+    wider = LoraTrainerParams(views=10, batch_size=2, accumulate=3, resolutions=(512, 768), prior_pictures=6)
+    assert training_length(wider, 12) == TrainingLength(50, 6, 30)
 
 
 def test_learning_rate_rises_then_falls_to_zero() -> None:
