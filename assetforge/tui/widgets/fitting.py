@@ -49,19 +49,23 @@ def harmless(text: str) -> str:
     return text if text.isascii() and text.isprintable() else _harmless(text)
 
 
-def _cut(text: str, width: int) -> str:
-    """At most so many cells, with an ellipsis where something is missing."""
-    if (len(text) if text.isascii() else cell_len(text)) <= width:
-        return text
-    if width <= 0:
-        return ""
-    return set_cell_size(text, width - 1).rstrip(" \u200d") + "…"
+def _cut(text: str, width: int) -> tuple[str, int]:
+    """At most so many cells of a harmless text, with an ellipsis where something is missing; and how many it takes."""
+    if text.isascii() and text.isprintable():
+        size = len(text)
+        if size <= width:
+            return text, size
+    return _cut_wide(text, width)
 
 
-def _margins(used: int, width: int, align: Align) -> tuple[int, int]:
-    spare = max(0, width - used)
-    left = {"left": 0, "right": spare, "center": spare // 2}[align]
-    return left, spare - left
+@lru_cache(4096)
+def _cut_wide(text: str, width: int) -> tuple[str, int]:
+    text = harmless(text)
+    size = cell_len(text)
+    if size > width:
+        text = set_cell_size(text, width - 1).rstrip(" \u200d") + "…" if width > 0 else ""
+        size = cell_len(text)
+    return text, size
 
 
 def fitted(text: str, width: int, align: Align = "left") -> str:
@@ -72,9 +76,12 @@ def fitted(text: str, width: int, align: Align = "left") -> str:
         width: Cells, from 0.
         align: Where it stands when it is shorter.
     """
-    text = _cut(harmless(text), width)
-    left, right = _margins(len(text) if text.isascii() else cell_len(text), width, align)
-    return " " * left + text + " " * right
+    text, used = _cut(text, width)
+    spare = width - used
+    if align == "left":
+        return text + " " * spare
+    left = spare if align == "right" else spare // 2
+    return " " * left + text + " " * (spare - left)
 
 
 class Ink:
@@ -89,7 +96,7 @@ class Ink:
         self._parsed.clear()
         self._mixed.clear()
 
-    def line(self, what: Line, width: int, style: Style, align: Align = "left") -> list[Segment]:
+    def line(self, what: Line, width: int, style: Style, align: Align = "left", gap: int = 0) -> list[Segment]:
         """Segments of exactly so many cells.
 
         Args:
@@ -97,23 +104,24 @@ class Ink:
             width: Cells, from 0.
             style: What lies under it.
             align: Where it stands when it is shorter.
+            gap: Blank cells after it.
         """
         if width <= 0:
-            return []
+            return [Segment(" " * gap, style.rich_style)] if gap else []
         if isinstance(what, str):
-            return [Segment(fitted(what, width, align), style.rich_style)]
+            return [Segment(fitted(what, width, align) + " " * gap, style.rich_style)]
         content = what if isinstance(what, Content) else Content.from_rich_text(what)
-        spans = content.spans
+        plain, spans = content.plain, content.spans
         if not spans:
-            return [Segment(fitted(content.plain, width, align), style.rich_style)]
-        plain = content.plain
+            return [Segment(fitted(plain, width, align) + " " * gap, style.rich_style)]
         if len(spans) == 1 and spans[0].start == 0 and spans[0].end >= len(plain):
-            text = _cut(harmless(plain), width)
+            text, used = _cut(plain, width)
             parts = [Segment(text, self._mix(style, spans[0].style))] if text else []
-            used = cell_len(text)
         else:
             parts, used = self._spanned(content, width, style)
-        left, right = _margins(used, width, align)
+        spare = width - used
+        left = 0 if align == "left" else spare if align == "right" else spare // 2
+        right = spare - left + gap
         under = style.rich_style
         if left:
             parts.insert(0, Segment(" " * left, under))
@@ -125,7 +133,7 @@ class Ink:
         """Parts with several styles, cut to the width."""
         if not (content.plain.isascii() and content.plain.isprintable()):
             content = _harmless_content(content)
-        text = _cut(content.plain, width)
+        text, cells = _cut(content.plain, width)
         if text != content.plain:
             content = Content(text, [_within(span, len(text)) for span in content.spans if span.start < len(text)])
         parts = [
@@ -135,7 +143,7 @@ class Ink:
         used = sum(cell_len(part.text) for part in parts)
         if used > width:
             # A style that begins inside a joined emoji takes it apart; the alignment matters more.
-            return [Segment(text, style.rich_style)], cell_len(text)
+            return [Segment(text, style.rich_style)], cells
         return parts, used
 
     def _mix(self, under: Style, over: Style | str) -> RichStyle:

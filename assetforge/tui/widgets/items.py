@@ -180,6 +180,7 @@ class VirtualItems(VirtualRows[T]):
             self._rows.clear()
             self.refresh()
             self.post_message(self.MarksChanged(self, frozenset(marks)))
+            self.refresh_bindings()
 
     def marked(self) -> list[int]:
         """The keys to act on: the marked ones in the order of the list, or the one under the cursor when none is marked."""
@@ -251,13 +252,13 @@ class VirtualItems(VirtualRows[T]):
         """A screen up or down; the cursor stays where it is on the screen."""
         rows = max(1, self._view // self._tall)
         if pages * rows + self.cursor // self._across in range(self._row_count):
-            self.scroll_to(y=self.scroll_offset.y + pages * rows * self._tall, animate=False)
+            self.scroll_to(y=self.scroll_offset.y + pages * rows * self._tall)
         self._go(self._beside(pages * rows))
 
     def action_go_first(self) -> None:
         """To the first item."""
         self._go(0)
-        self.scroll_to(y=0, animate=False)
+        self.scroll_to(y=0)
 
     def action_go_last(self) -> None:
         """To the last item."""
@@ -299,27 +300,23 @@ class VirtualItems(VirtualRows[T]):
         self.set_marks(before.union(map(self._source.key, range(first, last + 1))))
         self.cursor = index
         self._extending = start, before
-        self.refresh_bindings()
 
     def action_mark_all(self) -> None:
         """Mark every item."""
         self._extending = None
         if self._source is not None:
             self.set_marks(map(self._source.key, range(self._count)))
-            self.refresh_bindings()
 
     def action_mark_others(self) -> None:
         """Mark what is not marked, and only that."""
         self._extending = None
         if self._source is not None:
             self.set_marks(set(map(self._source.key, range(self._count))) - self._marks)
-            self.refresh_bindings()
 
     def action_unmark(self) -> None:
         """Take all marks away."""
         self._extending = None
         self.set_marks(())
-        self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Keys that mean nothing here go on to the screen."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rich.segment import Segment
 from textual.geometry import Region, Size, clamp
@@ -65,6 +65,7 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         self._window: tuple[int, Sequence[T | None]] = (0, ())
         self._rows: dict[int, list[Strip]] = {}
         self._ink = Ink()
+        self._grounds: dict[tuple[str, ...], Style] = {}
         # The layout as it was made last: items per row, lines per row, lines in view (0 before the first).
         self._across, self._tall, self._view = 1, 1, 0
         self.set_reactive(VirtualRows.empty, empty)
@@ -117,7 +118,7 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
 
     def _take(self, source: ItemSource[T], keep: bool) -> None:
         """Put the cursor and the scrolling where they belong in a source."""
-        key, seen = self._cursor_key, self._anchor() if keep else None
+        key, seen, at_top = self._cursor_key, self._anchor() if keep else None, not self.scroll_offset.y
         self._source, self._count = source, len(source)
         self._window = (0, ())
         self._rows.clear()
@@ -129,6 +130,9 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         self._cursor_key = source.key(index) if self._count else None
         self._lay_out()
         self._return_to(*(seen or (self._cursor_key, 0, 0)))
+        if at_top and (self.cursor // self._across + 1) * self._tall <= self._view:
+            # Somebody who looks at the top of a list wants to see what comes in there.
+            self.scroll_to(y=0)
         self.refresh()
 
     def validate_cursor(self, index: int) -> int:
@@ -206,7 +210,7 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         index = self.validate_cursor(index)
         if line >= 0:
             line = clamp(line, 0, max(0, self._view - self._tall - self._footer))
-        self.scroll_to(y=index // self._across * self._tall - line, animate=False)
+        self.scroll_to(y=index // self._across * self._tall - line)
 
     def scroll_to_cursor(self) -> None:
         """Bring the item under the cursor into view, moving as little as possible."""
@@ -215,9 +219,19 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         high = self._tall + self._footer
         top = self.cursor // self._across * self._tall
         if top < self.scroll_offset.y or high > self._view:
-            self.scroll_to(y=top, animate=False)
+            self.scroll_to(y=top)
         elif top + high > self.scroll_offset.y + self._view:
-            self.scroll_to(y=top + high - self._view, animate=False)
+            self.scroll_to(y=top + high - self._view)
+
+    def scroll_to(self, x: float | None = None, y: float | None = None, **options: Any) -> None:
+        """Scroll at once, without an animation, also when the scrollbar has not noticed yet that it is needed.
+
+        Args:
+            x: As of every widget.
+            y: The line to begin with.
+            options: As of every widget.
+        """
+        super().scroll_to(x, y, **{**options, "animate": False, "force": True})
 
     def on_resize(self) -> None:
         """Lay out for the new size."""
@@ -241,7 +255,18 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
 
     def _ground(self, *classes: str) -> Style:
         """The style of the widget under component classes."""
-        return self.get_visual_style(*classes)
+        style = self._grounds.get(classes)
+        if style is None:
+            style = self._grounds[classes] = self.get_visual_style(*classes)
+        return style
+
+    def _line(self, parts: list[Segment], used: int) -> Strip:
+        """A whole line of parts that take so many cells."""
+        width = self.wide
+        if used < width:
+            parts.append(Segment(" " * (width - used), self._ground().rich_style))
+        line = Strip(parts, used) if used > width else Strip(parts, width)
+        return line.crop(0, width)
 
     def _blank(self) -> Strip:
         return Strip.blank(self.wide, self._ground().rich_style)
@@ -270,5 +295,6 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         """Colours may have changed."""
         super().notify_style_update()
         self._ink.forget()
+        self._grounds.clear()
         self._rows.clear()
         self.refresh()

@@ -144,7 +144,8 @@ class VirtualGallery(VirtualItems[T]):
         self._pictures = pictures
         self._lines = lines
         self._shape = picture_height / tile_width
-        self._pitch = 1
+        # Cells of a tile inside its frame and lines of its picture; cells from one tile to the next.
+        self._inner, self._pitch = (tile_width, picture_height), tile_width + 2
         # Which items were drawn without their picture; what is asked for and not answered yet; what was answered without a picture.
         self._waiting: dict[tuple[str, int, int], set[int]] = {}
         self._asked: set[tuple[str, int, int]] = set()
@@ -158,21 +159,20 @@ class VirtualGallery(VirtualItems[T]):
         return 1
 
     def _measure(self, width: int) -> tuple[int, int]:
-        wide, high = self._inner(width)
+        wide, high = self.tile_size if self._pictures is not None else (_CARD, 0)
+        wide = max(1, min(wide, width - 2))
         across = max(1, width // (wide + 2))
-        self._pitch = min(wide + 2 + _LOOSE, max(wide + 2, width // across))
-        return across, 1 + high + self._lines
-
-    def _inner(self, width: int) -> tuple[int, int]:
-        """Cells of a tile inside its frame, and lines of its picture."""
-        wide, high = self.tile_size
+        share = max(wide + 2, width // across)
         if self._pictures is None:
-            wide, high = max(wide, _CARD), 0
-        return max(1, min(wide, width - 2)), high
+            # Text takes what room there is; pictures have sizes.
+            wide = share - 2
+        self._inner = wide, high
+        self._pitch = min(wide + 2 + _LOOSE, share)
+        return across, 1 + high + self._lines
 
     def _index_at(self, x: int, row: int, line: int) -> int | None:  # noqa: ARG002
         column, inside = divmod(x, self._pitch)
-        if column >= self._across or inside >= self._inner(self.wide)[0] + 2:
+        if column >= self._across or inside >= self._inner[0] + 2:
             return None
         return row * self._across + column
 
@@ -192,51 +192,46 @@ class VirtualGallery(VirtualItems[T]):
     # drawing
 
     def _draw(self, row: int) -> list[Strip]:
-        wide, _ = self._inner(self.wide)
-        lines = [self._edge(row, wide)]
-        first = row * self._across
+        lines = [self._edge(row)]
+        first, cursor = row * self._across, self.cursor
         tiles = [self._tile_lines(index) for index in range(first, min(first + self._across, self._count))]
         if not tiles:
             return lines
         ground = self._ground().rich_style
+        between = " " * (self._pitch - self._inner[0] - 2)
         side = Segment("│", self._ground("virtual-gallery--frame").rich_style)
-        space, gap = Segment(" ", ground), Segment(" " * (self._pitch - wide - 2), ground)
+        sides = (side, *([Segment(between, ground)] if between else []))
+        left, right = Segment(" ", ground), Segment(f" {between}", ground)
         for number in range(self._tall - 1):
             parts: list[Segment] = []
-            for column, tile in enumerate(tiles):
-                edge = side if first + column == self.cursor else space
-                parts += (edge, *tile[number], edge, gap)
-            lines.append(self._strip(parts))
+            for index, tile in enumerate(tiles, first):
+                if index == cursor:
+                    parts += (side, *tile[number], *sides)
+                else:
+                    parts += (left, *tile[number], right)
+            lines.append(self._line(parts, self._pitch * len(tiles)))
         return lines
 
-    def _edge(self, row: int, wide: int) -> Strip:
+    def _edge(self, row: int) -> Strip:
         """The line above a row: the upper or lower edge of the frame, where it is there."""
         cursor_row, column = divmod(self.cursor, self._across)
         if row == cursor_row:
-            edge = "┌" + "─" * wide + "┐"
+            edge = "┌" + "─" * self._inner[0] + "┐"
         elif row == cursor_row + 1:
-            edge = "└" + "─" * wide + "┘"
+            edge = "└" + "─" * self._inner[0] + "┘"
         else:
             return self._blank()
-        ground = self._ground().rich_style
-        return self._strip(
-            [
-                Segment(" " * (column * self._pitch), ground),
-                Segment(edge, self._ground("virtual-gallery--frame").rich_style),
-            ]
-        )
-
-    def _strip(self, parts: Sequence[Segment]) -> Strip:
-        """A whole line of these parts."""
-        shown = Strip([part for part in parts if part.text])
-        return shown.adjust_cell_length(self.wide, self._ground().rich_style)
+        parts = [Segment(edge, self._ground("virtual-gallery--frame").rich_style)]
+        if column:
+            parts.insert(0, Segment(" " * (column * self._pitch), self._ground().rich_style))
+        return self._line(parts, column * self._pitch + len(edge))
 
     def _tile_lines(self, index: int) -> list[list[Segment]]:
         """The lines of a tile inside its frame."""
         item = self._item(index)
-        tile = Tile("", "no longer there") if item is None else self._tile(item)
+        tile = Tile("", "gone") if item is None else self._tile(item)
         chosen = index == self.cursor
-        wide, high = self._inner(self.wide)
+        wide, high = self._inner
         lines = [list(strip) for strip in self._picture_lines(tile.picture, index, wide, high)] if high else []
         card = ("virtual-gallery--room",) if self._pictures is None else ()
         margin = 1 if card else 0

@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.style import Style
 
-from assetforge.tui.widgets.fitting import Line, fitted
+from assetforge.tui.widgets.fitting import Line
 from assetforge.tui.widgets.items import CURSOR_GLYPH, MARK_GLYPH, VirtualItems
 
 __all__ = ["Column", "VirtualTable"]
@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 # The cursor's glyph, the mark's glyph, a space.
 _GUTTER = 3
+# After every column; of the one after the last only the first cell must fit.
 _GAP = 2
 _RIGHT = 1
 # What a column without a width needs at least when it does not say so itself.
@@ -163,7 +164,9 @@ class VirtualTable(VirtualItems[T]):
         self._columns = tuple(columns)
         self._cells = cells
         self._dim = dim
+        # The columns that fit, each with its cells; the cells of gutter, columns and gaps.
         self._places: list[tuple[int, int]] = []
+        self._used = 0
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -186,6 +189,7 @@ class VirtualTable(VirtualItems[T]):
 
     def _measure(self, width: int) -> tuple[int, int]:
         self._places = _placed(self._columns, width)
+        self._used = _GUTTER + sum(cells + _GAP for _, cells in self._places)
         return 1, 1
 
     def _index_at(self, x: int, row: int, line: int) -> int | None:  # noqa: ARG002
@@ -195,48 +199,50 @@ class VirtualTable(VirtualItems[T]):
 
     def _header_line(self) -> Strip:
         ground = self._ground("virtual-table--header")
+        by, descending = self.sort
         parts = [Segment(" " * _GUTTER, ground.rich_style)]
-        for place, (index, width) in enumerate(self._places):
-            column = self._columns[index]
-            title, style = column.title, ground
-            if column.key == self.sort[0]:
-                arrow = "▼" if self.sort[1] else "▲"
+        for index, width in self._places:
+            column, style = self._columns[index], ground
+            title = column.title
+            if column.key == by:
+                arrow = "▼" if descending else "▲"
                 space = " " if cell_len(title) + 2 <= width else ""
                 title = f"{arrow}{space}{title}" if column.align == "right" else f"{title}{space}{arrow}"
                 style = self._ground("virtual-table--header", "virtual-table--sorted")
-            if place:
-                parts.append(Segment(" " * _GAP, ground.rich_style))
-            parts.append(Segment(fitted(title, width, column.align), style.rich_style))
-        return self._strip(parts, ground)
+            parts += self._ink.line(title, width, style, column.align, _GAP)
+        return self._line(parts, self._used)
 
     def _draw(self, row: int) -> list[Strip]:
         if self._source is None or row >= self._count:
             return [self._blank()]
-        item, key = self._item(row), self._source.key(row)
-        pointed, marked = row == self.cursor, key in self._marks
-        under = ("virtual-items--cursor",) if pointed else ()
+        item, marked = self._item(row), self._source.key(row) in self._marks
+        under = ("virtual-items--cursor",) if row == self.cursor else ()
         quiet = item is None or (self._dim is not None and self._dim(item))
         style = self._ground(*under, "virtual-items--dim") if quiet else self._ground(*under)
-        parts = [
-            Segment(CURSOR_GLYPH, self._ground(*under, "virtual-items--pointer").rich_style)
-            if pointed
-            else Segment(" ", style.rich_style),
-            Segment(MARK_GLYPH, self._ground(*under, "virtual-items--mark").rich_style)
-            if marked
-            else Segment(" ", style.rich_style),
-            Segment(" ", style.rich_style),
-        ]
-        cells: Sequence[Line] = () if item is None else self._cells(item)
-        for place, (index, width) in enumerate(self._places):
-            what: Line = cells[index] if index < len(cells) else "no longer there" if item is None and not place else ""
-            if place:
-                parts.append(Segment(" " * _GAP, style.rich_style))
-            parts += self._ink.line(what, width, style, self._columns[index].align)
-        return [self._strip(parts, style)]
+        parts = self._gutter(under, style, marked)
+        cells: Sequence[Line] = self._gone() if item is None else self._cells(item)
+        for index, width in self._places:
+            what: Line = cells[index] if index < len(cells) else ""
+            parts += self._ink.line(what, width, style, self._columns[index].align, _GAP)
+        if self._used < self.wide:
+            parts.append(Segment(" " * (self.wide - self._used), style.rich_style))
+        return [self._line(parts, max(self._used, self.wide))]
 
-    def _strip(self, parts: list[Segment], style: Style) -> Strip:
-        """A whole line of these parts."""
-        return Strip(Segment.simplify(parts)).adjust_cell_length(self.wide, style.rich_style)
+    def _gutter(self, under: tuple[str, ...], style: Style, marked: bool) -> list[Segment]:
+        """Whether the cursor is here and whether the item is marked, said by glyphs."""
+        if not under and not marked:
+            return [Segment(" " * _GUTTER, style.rich_style)]
+        pointer = self._ground(*under, "virtual-items--pointer").rich_style
+        mark = self._ground(*under, "virtual-items--mark").rich_style
+        return [
+            Segment(CURSOR_GLYPH if under else " ", pointer),
+            Segment(f"{MARK_GLYPH} " if marked else "  ", mark),
+        ]
+
+    def _gone(self) -> Sequence[Line]:
+        """The cells of an item that was there when the list was made."""
+        first = self._places[0][0] if self._places else 0
+        return [""] * first + ["no longer there"]
 
     # the order
 
