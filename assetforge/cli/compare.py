@@ -10,10 +10,12 @@ from assetforge.cli.exit_codes import ExitCode
 from assetforge.cli.output import emit, plain, say
 from assetforge.cli.session import opened_project
 from assetforge.cli.waiting import wait_with_progress
-from assetforge.errors import JobError
-from assetforge.services.comparison import ComparisonInfo, get_comparison, request_comparison
+from assetforge.errors import JobError, NotFoundError
+from assetforge.services.comparison import ComparisonInfo, get_comparison, list_comparisons, request_comparison
+from assetforge.services.extension import ask_for_more
 from assetforge.services.projects import Project
 from assetforge.services.report import write_report
+from assetforge.services.versions import resolve_version
 
 __all__ = ["compare"]
 
@@ -33,6 +35,7 @@ def compare(
     device: str = "auto",
     priority: int = 0,
     fresh: Annotated[bool, Parameter(negative=())] = False,
+    more: Annotated[bool, Parameter(negative=())] = False,
     wait: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Compare a version with a baseline and the bare base: renders, scores, a verdict, and a report for people.
@@ -53,23 +56,28 @@ def compare(
         device: auto, cpu, cuda or mps.
         priority: Higher goes first.
         fresh: Render anew even what was rendered already, such as after a driver changed.
+        more: Have the suite's reserve of prompts rendered for the newest comparison of these versions, whose verdict is open, also where that was not planned; then the
+            figures say that the chance of a wrong claim is larger. Only --suite counts beside it.
         wait: Wait until it is done.
     """
     with opened_project() as project:
-        info = request_comparison(
-            project,
-            new,
-            base,
-            suite=suite,
-            metrics=metric,
-            quick=quick,
-            base_model=base_model,
-            renderer=renderer,
-            executor=on,
-            device=device,
-            priority=priority,
-            fresh=fresh,
-        )
+        if more:
+            info = _more(project, new, base, suite)
+        else:
+            info = request_comparison(
+                project,
+                new,
+                base,
+                suite=suite,
+                metrics=metric,
+                quick=quick,
+                base_model=base_model,
+                renderer=renderer,
+                executor=on,
+                device=device,
+                priority=priority,
+                fresh=fresh,
+            )
         if wait or gate:
             info = _finish(project, info)
         written = write_report(project, info.id, report) if info.state == "succeeded" else None
@@ -91,6 +99,24 @@ _GATE = {
     # Without a baseline there is no verdict.
     "": ExitCode.TRY_AGAIN,
 }
+
+
+def _more(project: Project, new: str, base: str, suite: str) -> ComparisonInfo:
+    baseline = resolve_version(project, base).address if base else ""
+    found = next(
+        (
+            one
+            for one in list_comparisons(project, new)
+            if one.extends is None and (not base or one.baseline == baseline) and (not suite or one.suite == suite)
+        ),
+        None,
+    )
+    if found is None:
+        raise NotFoundError(
+            f"{new} was not compared{' with ' + base if base else ''}{' through ' + suite if suite else ''} yet.",
+            hint=f"`assetforge compare {new}` does it.",
+        )
+    return get_comparison(project, ask_for_more(project, found.id))
 
 
 def _finish(project: Project, info: ComparisonInfo) -> ComparisonInfo:

@@ -71,6 +71,8 @@ def objections(session: Session, row: Comparison) -> list[str]:
     found += [f"{title} was not measured" for title in verdict.get("not_measured", ()) if title not in guards]
     if session.get_one(Evaluation, row.evaluation_id).plan["suite"]["name"].endswith(QUICK_SUFFIX):
         found.append("only the quick size of the suite was rendered")
+    if row.summary.get("plan", {}).get("unplanned"):
+        found.append("the second look was not planned before the first")
     return found
 
 

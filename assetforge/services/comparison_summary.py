@@ -315,6 +315,13 @@ def _conditions(summary: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dic
                 "The version was imported: nobody knows whether its training saw the references it is judged by.",
             )
         )
+    if plan.get("unplanned"):
+        rules = VerdictRules(looks=plan["looks"])
+        message = (
+            f"This second look was asked for after the first, which had been given the whole {rules.alpha:.1%}: each claim may be wrong in "
+            f"{rules.alpha + rules.level:.2%} of cases. The film's policy approves nothing by it."
+        )
+        found.append(("unplanned-look", message))
     if summary["baseline"] and summary["counts"]["identical_to_baseline"] == summary["counts"]["cells"]:
         found.append(("identical", "Every picture equals the baseline's, byte for byte."))
     return [{"code": code, "cells": [], "message": message} for code, message in found]

@@ -2,7 +2,13 @@
 
 That there may be a second look is written into the plan before the first one, since each look gets half of the chance of a wrong claim. The second comparison is a
 row of its own that extends the first; its figures are those of both together.
+
+A person may ask for one that was not planned. The first look has used up the whole chance of a wrong claim then, and the second adds half of it; the figures say so, and
+the film's policy approves nothing by them. There is no third look, and none at a verdict that is clear: who looks until it says something else finds chance.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from sqlmodel import Session, select
 
@@ -13,6 +19,7 @@ from assetforge.domain.canonical import digest
 from assetforge.domain.names import version_address
 from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.domain.suite import control_cells, plan_digest
+from assetforge.errors import TryAgainError, UsageError
 from assetforge.extension.registry import get_registry
 from assetforge.services import activity
 from assetforge.services.assets import get_asset
@@ -26,7 +33,12 @@ from assetforge.services.score_queue import continue_comparisons
 from assetforge.services.suites import SuiteInfo, second_look_fits, stored_suite, suite_cells
 from assetforge.services.versions import row_id
 
-__all__ = ["can_be_extended", "extend"]
+__all__ = ["UNPLANNED", "ask_for_more", "can_be_extended", "extend"]
+
+UNPLANNED = "unplanned"
+"""In the plan of a second look that somebody asked for after the first one had been given the whole chance of a wrong claim."""
+
+_LOOKS = 2
 
 
 def can_be_extended(session: Session, evaluation: Evaluation, settings: RegressionConfig) -> bool:
@@ -47,6 +59,71 @@ def extend(project: Project, comparison_id: int) -> int | None:
         undecided = verdict.get("outcome") == "inconclusive" and verdict.get("more_prompts")
         if row.state != "succeeded" or not undecided or row.extends_id or row.summary["plan"].get("looks", 1) < 2:
             return None
+        plan = row.summary["plan"]
+    return _look_again(project, comparison_id, plan)
+
+
+def ask_for_more(project: Project, comparison_id: int) -> int:
+    """Ask for the second look by hand, also where none was planned, whatever the film's budget of renders is; again when the one before came to nothing.
+
+    Args:
+        project: The film.
+        comparison_id: A finished comparison whose verdict is open.
+
+    Returns:
+        The comparison that extends it; the one that is there when it is on its way already.
+
+    Raises:
+        NotFoundError: There is no such comparison.
+        TryAgainError: It is not finished.
+        UsageError: The verdict is clear or there is none, more prompts would not help, the suite has none in reserve, or there was a second look already.
+    """
+    with project.read() as session:
+        row = comparison_row(session, comparison_id)
+        after = session.exec(select(Comparison).where(Comparison.extends_id == comparison_id)).first()
+        _check_open(row, after)
+        suite = stored_suite(session, session.get_one(Evaluation, row.evaluation_id).suite_id)
+        if not suite.reserve:
+            raise UsageError(
+                f"The suite {suite.name} has no prompts in reserve.",
+                hint="Compare through the whole suite if this is its quick size, or write `reserve` into a block of a suite of the film.",
+            )
+        plan = dict(row.summary["plan"])
+    if plan.get("looks", 1) < _LOOKS:
+        plan |= {"looks": _LOOKS, UNPLANNED: True}
+    return _look_again(project, comparison_id, plan)
+
+
+def _check_open(row: Comparison, after: Comparison | None) -> None:
+    verdict = row.summary.get("verdict") or {}
+    outcome = verdict.get("outcome", "")
+    decide = "Look at the pictures with `assetforge review`, and decide."
+    if row.state != "succeeded":
+        raise TryAgainError(
+            f"Comparison {row.id} is not finished ({row.state}).",
+            hint="`assetforge jobs list` shows what it waits for.",
+        )
+    if not outcome:
+        raise UsageError(f"Comparison {row.id} has no verdict: there was no version to compare with.", hint=decide)
+    if outcome != "inconclusive":
+        raise UsageError(
+            f"The verdict of comparison {row.id} is {outcome}; whoever looks again at what is decided finds chance.",
+            hint="Compare through another suite to ask something else, or decide.",
+        )
+    if row.extends_id is not None or (after is not None and after.state == "succeeded"):
+        raise UsageError(
+            "The verdict stayed open over all prompts together, and there is no third look: a person has to decide.",
+            hint=decide,
+        )
+    if not verdict.get("more_prompts"):
+        raise UsageError(f"More prompts would not decide it: {verdict.get('headline', '')}.", hint=decide)
+
+
+def _look_again(project: Project, comparison_id: int, plan: Mapping[str, Any]) -> int:
+    """Queue the second look, or give the one that is there."""
+    with project.read() as session:
+        row = comparison_row(session, comparison_id)
+        verdict = row.summary.get("verdict") or {}
         asset = session.get_one(Asset, row.asset_id).name
         evaluation = session.get_one(Evaluation, row.evaluation_id)
         suite = stored_suite(session, evaluation.suite_id)
@@ -62,7 +139,6 @@ def extend(project: Project, comparison_id: int) -> int | None:
         if found is not None and found.state in (*OPEN_JOB_STATES, "succeeded"):
             return row_id(found.id)
         row = comparison_row(session, comparison_id)
-        plan = row.summary["plan"]
         passes = [_pass(session, evaluation, suite, cells) for evaluation in _evaluations(session, row)]
         renders = queue_passes(session, info, suite, passes, executor=plan["executor"], device=plan["device"])
         # In the order of the passes, which is that of the rows that were there before.
@@ -77,7 +153,7 @@ def extend(project: Project, comparison_id: int) -> int | None:
             extends_id=comparison_id,
         )
         extension.state, extension.job_id = "queued", None
-        extension.summary = {"plan": plan, "plan_digest": digest(plan)}
+        extension.summary = {"plan": dict(plan), "plan_digest": digest(dict(plan))}
         session.add(extension)
         session.flush()
         continue_comparisons(session, [ids[0]])
@@ -86,8 +162,10 @@ def extend(project: Project, comparison_id: int) -> int | None:
             activity.current_actor(),
             "extended",
             f"comparison {comparison_id}",
+            asset=asset,
             prompts=len({cell.prompt for cell in cells}),
             why=verdict.get("headline", ""),
+            **({UNPLANNED: True} if plan.get(UNPLANNED) else {}),
         )
         return row_id(extension.id)
 

@@ -7,10 +7,13 @@ from sqlmodel import select
 
 from assetforge.cli.app import run as run_words
 from assetforge.cli.exit_codes import ExitCode
-from assetforge.db.models import Run, Version
-from assetforge.db.models_jobs import Comparison, Evaluation
+from assetforge.db.models import Activity, Run, Version
+from assetforge.db.models_jobs import Comparison, Evaluation, Job
+from assetforge.errors import NotFoundError, TryAgainError, UsageError
 from assetforge.services import comparison, rendering
+from assetforge.services.auto_approval import objections
 from assetforge.services.comparison import get_comparison, list_comparisons, read_scores, request_comparison
+from assetforge.services.extension import ask_for_more
 from assetforge.services.project_config import set_value
 from assetforge.services.releases import approve
 from assetforge.services.report import write_report
@@ -319,3 +322,80 @@ def test_the_policy_is_quiet_until_the_second_look_is_done(film, watcher):
     assert watcher() == []
     settle(film, second)
     assert any(line.startswith("mara/v2 waits for a person") or "follows from the policy" in line for line in watcher())
+
+
+def unplanned(film):
+    set_value(film.project.paths.config, "regression.extend", False)
+    return look(film)
+
+
+def test_a_person_asks_for_a_look_that_was_not_planned_and_the_figures_say_so(film):
+    first = unplanned(film)
+    assert (first.outcome, first.extended_by) == ("inconclusive", None)
+    second = ask_for_more(film.project, first.id)
+    assert ask_for_more(film.project, first.id) == second
+    last = settle(film, get_comparison(film.project, second))
+    assert (last.outcome, last.extends, last.summary["rounds"]) == ("pass", first.id, [first.id, second])
+    assert (last.summary["plan"]["looks"], last.summary["plan"]["unplanned"]) == (2, True)
+    (said,) = [one["message"] for one in last.summary["flags"] if one["code"] == "unplanned-look"]
+    assert "whole 2.5%" in said
+    assert "3.75% of cases" in said
+    assert "unplanned-look" not in {one["code"] for one in first.summary["flags"]}
+    # Whoever compares again is told the last word.
+    assert request_comparison(film.project, "mara/v2", "mara/v1", suite="patient").id == second
+    with film.project.read() as session:
+        assert "the second look was not planned before the first" in objections(
+            session, session.get_one(Comparison, second)
+        )
+        (noted,) = session.exec(select(Activity).where(Activity.verb == "extended")).all()
+    assert (noted.detail["unplanned"], noted.detail["asset"]) == (True, "mara")
+
+
+def test_a_planned_look_that_failed_is_asked_for_by_hand_as_it_was_planned(film):
+    first, second = first_round(film)
+    rendering.close_job(film.project, second.jobs[0], "failed", "no more memory")
+    with film.project.write() as session:
+        session.get_one(Job, second.jobs[0]).state = "failed"
+        assert session.get_one(Comparison, second.id).state == "failed"
+    assert ask_for_more(film.project, first.id) == second.id
+    last = settle(film, get_comparison(film.project, second.id))
+    assert (last.outcome, last.summary["plan"].get("unplanned")) == ("pass", None)
+
+
+def test_no_more_is_had_where_it_would_not_be_honest(film, tmp_path):
+    whole = look(film, suite="whole")
+    with pytest.raises(UsageError, match="is pass; whoever looks again"):
+        ask_for_more(film.project, whole.id)
+    bare = look(film, "mara/v1", "")
+    with pytest.raises(UsageError, match="has no verdict"):
+        ask_for_more(film.project, bare.id)
+    quick = look(film, quick=True)
+    with pytest.raises(UsageError, match="no prompts in reserve"):
+        ask_for_more(film.project, quick.id)
+    waiting = request_comparison(film.project, "mara/v2", "mara/v1", suite="patient", second_look=False)
+    with pytest.raises(TryAgainError, match="not finished"):
+        ask_for_more(film.project, waiting.id)
+    first = settle(film, waiting)
+    last = settle(film, get_comparison(film.project, ask_for_more(film.project, first.id)))
+    for one in (first, last):
+        with film.project.write() as session:
+            row = session.get_one(Comparison, one.id)
+            row.summary = {
+                **row.summary,
+                "verdict": {**row.summary["verdict"], "outcome": "inconclusive", "more_prompts": 4},
+            }
+    for one in (first, last):
+        with pytest.raises(UsageError, match="no third look"):
+            ask_for_more(film.project, one.id)
+    with pytest.raises(NotFoundError):
+        ask_for_more(film.project, 999)
+
+
+def test_more_on_the_command_line(film, capsys):
+    assert run_words(["compare", "mara/v2", "--more"]) == ExitCode.NOT_FOUND
+    first = unplanned(film)
+    assert run_words(["compare", "mara/v2", "mara/v1", "--suite", "patient", "--more", "--json"]) == ExitCode.OK
+    document = json.loads(capsys.readouterr().out)
+    assert (document["state"], document["verdict"]) == ("queued", "")
+    assert get_comparison(film.project, first.id).extended_by == document["comparison"]
+    assert run_words(["compare", "mara/v2", "--suite", "whole", "--more"]) == ExitCode.NOT_FOUND
