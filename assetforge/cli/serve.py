@@ -1,6 +1,5 @@
 """``assetforge serve``: the TUI in a browser."""
 
-import os
 import socket
 import sys
 from contextlib import suppress
@@ -9,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from assetforge.cli.global_options import current_options
 from assetforge.cli.output import emit, plain, say
+from assetforge.cli.session import film_folder
 from assetforge.paths import user_cache_dir
 
 __all__ = ["serve"]
@@ -31,11 +30,10 @@ def serve(
         token_file: Keep the token in this file, so that the address stays the same; it is made when it is not there.
         open_browser: Open the browser as well.
     """
-    from assetforge.services.projects import find_project
     from assetforge.tui.serve.access import Gate, is_loopback, listen, new_token, token_from_file
 
-    name = current_options().project or os.environ.get("ASSETFORGE_PROJECT", "")
-    film = find_project(name).resolve() if name else None
+    found = film_folder()
+    film = found.resolve() if found else None
     token = token_from_file(token_file) if token_file else new_token()
     with listen(host, port) as listening:
         from assetforge.tui.serve.program import command_of

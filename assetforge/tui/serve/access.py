@@ -51,7 +51,9 @@ def _token_read(path: Path) -> str:
             content = file.read(1024)
     except OSError as error:
         raise UsageError(f"The token file {path} cannot be read: {error.strerror}.") from error
-    if os.name == "posix" and (known.st_uid != os.geteuid() or stat.S_IMODE(known.st_mode) & 0o077):
+    if os.name == "posix" and known.st_uid != os.geteuid():
+        raise UsageError(f"The token file {path} belongs to somebody else.", hint="Name a file of your own.")
+    if os.name == "posix" and stat.S_IMODE(known.st_mode) & 0o077:
         raise UsageError(
             f"The token file {path} can be read or changed by others.", hint=f"`chmod 600 {path}` makes it yours alone."
         )
