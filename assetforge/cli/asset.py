@@ -82,9 +82,32 @@ def show(name: str) -> None:
     Args:
         name: The asset.
     """
+    from assetforge.services.summaries import summarise_asset
+
     with opened_project() as project:
-        asset = get_asset(project, name)
-    emit("asset-show", {"asset": asset}, lambda: _print(asset))
+        asset, summary = get_asset(project, name), summarise_asset(project, name)
+
+    def text() -> None:
+        _print(asset)
+        lacks = [
+            f"{count} without {what}"
+            for count, what in ((summary.without_caption, "caption"), (summary.without_rights, "rights"))
+            if count
+        ]
+        facts(
+            {
+                "references": ", ".join(
+                    [f"{summary.active}, {summary.held_out} held out, {summary.excluded} excluded", *lacks]
+                ),
+                "dataset": summary.dataset,
+                "versions": summary.versions or "",
+                "latest": summary.latest,
+                "approved": summary.approved,
+                "changed": summary.changed_at,
+            }
+        )
+
+    emit("asset-show", {"asset": asset, "summary": summary}, text)
 
 
 @app.command(name="set")

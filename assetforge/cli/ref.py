@@ -1,5 +1,6 @@
 """``assetforge ref``: source pictures of assets."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -133,11 +134,12 @@ def show(address: str, /) -> None:
         address: Such as mara/ref/3f9a1c.
     """
     from assetforge.services.captions import caption_history
-    from assetforge.services.references import get_reference
+    from assetforge.services.summaries import summarise_reference
     from assetforge.store.thumbs import ThumbStore
 
     with opened_project() as project:
-        reference = get_reference(project, address)
+        seen = summarise_reference(project, address)
+        reference = seen.reference
         history = caption_history(project, address)
         thumbnail = ThumbStore(project.paths.thumbs).ensure(reference.sha256, project.blobs)
         blob = project.blobs.path(reference.sha256)
@@ -153,6 +155,7 @@ def show(address: str, /) -> None:
                 "picture": f"{reference.format} {reference.mode} {reference.width}x{reference.height}, {reference.size} bytes",
                 "caption": reference.caption,
                 "caption from": reference.caption_source,
+                "trained on": f"{seen.trained} ({'' if seen.tokens_exact else 'about '}{seen.tokens} tokens)",
                 "crop": reference.crop,
                 "mask": reference.mask,
                 "repeats": reference.repeats,
@@ -161,6 +164,9 @@ def show(address: str, /) -> None:
                 "brightness": reference.brightness,
                 "origin": reference.origin,
                 "rights": reference.rights,
+                "worth a look": ", ".join(seen.findings),
+                "looks like": ", ".join(seen.alike),
+                "datasets": ", ".join(seen.datasets),
                 "added": reference.added_at,
                 "thumbnail": thumbnail,
                 "stored as": blob,
@@ -169,7 +175,12 @@ def show(address: str, /) -> None:
         if len(history) > 1:
             table(("at", "by", "from", "caption"), [(one.at, one.author, one.source, one.text) for one in history])
 
-    emit("ref-show", {"reference": reference, "captions": history, "thumbnail": thumbnail, "blob": blob}, text)
+    about = {field.name: getattr(seen, field.name) for field in dataclasses.fields(seen) if field.name != "reference"}
+    emit(
+        "ref-show",
+        {"reference": reference, **about, "captions": history, "thumbnail": thumbnail, "blob": blob},
+        text,
+    )
 
 
 @app.command(name="set")

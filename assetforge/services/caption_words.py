@@ -60,9 +60,13 @@ class TokenCounter:
     class_word: str
     _count: Callable[[str], int] = field(repr=False)
 
+    def trained(self, caption: str) -> str:
+        """A caption as training reads it, with the trigger."""
+        return training_caption(caption, trigger=self.trigger, class_word=self.class_word)
+
     def count(self, caption: str) -> int:
-        """Tokens of a caption with what training adds to it."""
-        return self._count(training_caption(caption, trigger=self.trigger, class_word=self.class_word))
+        """Tokens of a caption as training reads it."""
+        return self._count(self.trained(caption))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +176,7 @@ def _tokens(asset: str, sha256: str, caption: str, counter: TokenCounter) -> Cap
         address=reference_address(asset, sha256),
         sha256=sha256,
         caption=caption,
-        trained=training_caption(caption, trigger=counter.trigger, class_word=counter.class_word),
+        trained=counter.trained(caption),
         tokens=tokens,
         too_long=counter.limit is not None and tokens > counter.limit,
         says_trigger=says_trigger(caption, counter.trigger),
