@@ -18,8 +18,8 @@ __all__ = ["VirtualRows"]
 
 T = TypeVar("T")
 
-# Rows that are kept drawn: a few screens full; more would only be memory.
-_DRAWN_ROWS = 600
+# Lines that are kept drawn: some screens full; more would only be memory.
+_DRAWN_LINES = 600
 
 
 class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
@@ -248,7 +248,7 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         row, line = divmod(y - self._header + self.scroll_offset.y, self._tall)
         lines = self._rows.get(row)
         if lines is None:
-            if len(self._rows) >= _DRAWN_ROWS:
+            if len(self._rows) * self._tall >= _DRAWN_LINES:
                 self._rows.clear()
             lines = self._rows[row] = self._draw(row)
         return lines[line] if line < len(lines) else self._blank()

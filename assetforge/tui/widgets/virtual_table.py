@@ -21,9 +21,12 @@ T = TypeVar("T")
 
 # The cursor's glyph, the mark's glyph, a space.
 _GUTTER = 3
-# After every column; of the one after the last only the first cell must fit.
+# Blank cells between columns, and at least after the last.
 _GAP = 2
 _RIGHT = 1
+# A column without a width that has so many cells leaves some of the rest to the gaps, so that the eye finds the way across.
+_ROOMY = 48
+_WIDER = 4
 # What a column without a width needs at least when it does not say so itself.
 _LEAST = 8
 
@@ -33,7 +36,7 @@ class Column(NamedTuple):
 
     Attributes:
         key: Its name in messages and in ``sort``.
-        title: What the header says.
+        title: What the header says; the arrow of the order takes two more cells.
         width: Cells; 0 takes what is left, shared by all columns with 0.
         align: Where its text stands.
         sortable: Whether one can ask for an order by it.
@@ -55,8 +58,16 @@ class Column(NamedTuple):
         return self.minimum or self.width or _LEAST
 
 
-def _placed(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
-    """Which columns fit and how wide each is, as (index, cells)."""
+class _Place(NamedTuple):
+    """A column that fits: which one, its cells, and the blank cells after it, which after the last reach the end of the line."""
+
+    column: int
+    cells: int
+    gap: int
+
+
+def _placed(columns: Sequence[Column], width: int) -> list[_Place]:
+    """The columns that fit."""
     room = max(1, width - _GUTTER - _RIGHT)
     shown = list(range(len(columns)))
 
@@ -68,15 +79,21 @@ def _placed(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
     spare = room - needed()
     cells = {index: columns[index].least for index in shown}
     if spare < 0:
-        return [(index, room) for index in shown]
+        # One column is left, and even that does not fit.
+        return [_Place(shown[0], room, _RIGHT)]
     for index in shown:
         more = min(spare, max(0, columns[index].width - cells[index]))
         cells[index] += more
         spare -= more
     stretching = [index for index in shown if not columns[index].width]
+    ample = spare - sum(max(0, _ROOMY - cells[index]) for index in stretching)
+    wider = min(_WIDER, max(0, ample) // max(1, len(shown) - 1)) if stretching else 0
+    spare -= wider * (len(shown) - 1)
     for place, index in enumerate(stretching):
         cells[index] += spare // len(stretching) + (place < spare % len(stretching))
-    return list(cells.items())
+    gap = _GAP + wider
+    last = max(_RIGHT, width - _GUTTER - sum(cells.values()) - gap * (len(shown) - 1))
+    return [_Place(index, cells[index], last if index == shown[-1] else gap) for index in shown]
 
 
 class VirtualTable(VirtualItems[T]):
@@ -164,8 +181,8 @@ class VirtualTable(VirtualItems[T]):
         self._columns = tuple(columns)
         self._cells = cells
         self._dim = dim
-        # The columns that fit, each with its cells; the cells of gutter, columns and gaps.
-        self._places: list[tuple[int, int]] = []
+        self._places: list[_Place] = []
+        # Cells of a line; more than there are in a table of a few cells.
         self._used = 0
 
     @property
@@ -181,7 +198,7 @@ class VirtualTable(VirtualItems[T]):
     @property
     def shown(self) -> list[str]:
         """Keys of the columns that fit now."""
-        return [self._columns[index].key for index, _ in self._places]
+        return [self._columns[place.column].key for place in self._places]
 
     @property
     def _header(self) -> int:
@@ -189,7 +206,7 @@ class VirtualTable(VirtualItems[T]):
 
     def _measure(self, width: int) -> tuple[int, int]:
         self._places = _placed(self._columns, width)
-        self._used = _GUTTER + sum(cells + _GAP for _, cells in self._places)
+        self._used = _GUTTER + sum(place.cells + place.gap for place in self._places)
         return 1, 1
 
     def _index_at(self, x: int, row: int, line: int) -> int | None:  # noqa: ARG002
@@ -201,7 +218,7 @@ class VirtualTable(VirtualItems[T]):
         ground = self._ground("virtual-table--header")
         by, descending = self.sort
         parts = [Segment(" " * _GUTTER, ground.rich_style)]
-        for index, width in self._places:
+        for index, width, gap in self._places:
             column, style = self._columns[index], ground
             title = column.title
             if column.key == by:
@@ -209,7 +226,7 @@ class VirtualTable(VirtualItems[T]):
                 space = " " if cell_len(title) + 2 <= width else ""
                 title = f"{arrow}{space}{title}" if column.align == "right" else f"{title}{space}{arrow}"
                 style = self._ground("virtual-table--header", "virtual-table--sorted")
-            parts += self._ink.line(title, width, style, column.align, _GAP)
+            parts += self._ink.line(title, width, style, column.align, gap)
         return self._line(parts, self._used)
 
     def _draw(self, row: int) -> list[Strip]:
@@ -221,12 +238,10 @@ class VirtualTable(VirtualItems[T]):
         style = self._ground(*under, "virtual-items--dim") if quiet else self._ground(*under)
         parts = self._gutter(under, style, marked)
         cells: Sequence[Line] = self._gone() if item is None else self._cells(item)
-        for index, width in self._places:
+        for index, width, gap in self._places:
             what: Line = cells[index] if index < len(cells) else ""
-            parts += self._ink.line(what, width, style, self._columns[index].align, _GAP)
-        if self._used < self.wide:
-            parts.append(Segment(" " * (self.wide - self._used), style.rich_style))
-        return [self._line(parts, max(self._used, self.wide))]
+            parts += self._ink.line(what, width, style, self._columns[index].align, gap)
+        return [self._line(parts, self._used)]
 
     def _gutter(self, under: tuple[str, ...], style: Style, marked: bool) -> list[Segment]:
         """Whether the cursor is here and whether the item is marked, said by glyphs."""
@@ -241,13 +256,14 @@ class VirtualTable(VirtualItems[T]):
 
     def _gone(self) -> Sequence[Line]:
         """The cells of an item that was there when the list was made."""
-        first = self._places[0][0] if self._places else 0
+        first = self._places[0].column if self._places else 0
         return [""] * first + ["no longer there"]
 
     # the order
 
     def _sortable(self) -> list[str]:
-        return [self._columns[index].key for index, _ in self._places if self._columns[index].sortable]
+        shown = (self._columns[place.column] for place in self._places)
+        return [column.key for column in shown if column.sortable]
 
     def action_sort_next(self) -> None:
         """Ask for the order of the next column."""
@@ -272,10 +288,10 @@ class VirtualTable(VirtualItems[T]):
             return
         event.stop()
         left = _GUTTER
-        for index, width in self._places:
+        for index, width, gap in self._places:
             column = self._columns[index]
-            if left <= offset.x < left + width + _GAP and column.sortable:
+            if left <= offset.x < left + width + gap and column.sortable:
                 descending = self.sort[0] == column.key and not self.sort[1]
                 self.post_message(self.SortRequested(self, column.key, descending))
                 return
-            left += width + _GAP
+            left += width + gap
