@@ -12,7 +12,7 @@ from assetforge.domain.names import LATEST, reference_address, version_address
 __all__ = ["Found", "find_anything"]
 
 _RUN = re.compile(r"(?:run\s*#?\s*|#)?(?P<number>\d{1,9})\Z")
-_DIGITS = re.compile(r"(?:(?P<asset>\S+)/)?(?:ref/)?(?P<digits>[0-9a-f]{4,64})\Z")
+_DIGITS = re.compile(r"(?:(?P<asset>[^\s/]+)/)?(?:ref/)?(?P<digits>[0-9a-f]{4,64})\Z")
 _VERSION = re.compile(r"(?P<asset>[^\s/@]+)(?:\s*@\s*(?P<alias>[\w-]*)|[\s/]+v?(?P<number>\d{0,9}))\Z")
 
 _ASSETS = "SELECT id, name, type, trigger, archived_at IS NOT NULL FROM asset ORDER BY name"
@@ -92,7 +92,8 @@ def find_anything(reader: Reader, text: str, limit: int) -> list[Found]:
         known = best.get((one.kind, one.address))
         if known is None or one.score > known.score:
             best[one.kind, one.address] = one
-    return sorted(best.values(), key=lambda one: (-one.score, one.kind, one.address))[:limit]
+    # Equal ones stay as they came: assets by name, versions newest first.
+    return sorted(best.values(), key=lambda one: -one.score)[:limit]
 
 
 def fit(wanted: str, text: str) -> float:

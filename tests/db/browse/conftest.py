@@ -1,14 +1,19 @@
-"""A film's database of any size, written straight into the tables: what the read side is measured and checked with."""
+"""Films written straight into the tables: one of any size, and single rows with everything that a test does not care about left empty."""
 
+import dataclasses
 import hashlib
 import json
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from assetforge.db.browse.reader import Reader
 from assetforge.db.migrate import migrate
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -49,7 +54,7 @@ def _hash(*parts: object) -> str:
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
 
 
-def make(database: Path, size: Size = Size(), seed: int = 1) -> None:  # noqa: B008 - frozen
+def make(database: Path, size: Size = Size(), seed: int = 1) -> None:
     """Write a film of a size into a new database file."""
     database.parent.mkdir(parents=True, exist_ok=True)
     migrate(database, backups=database.parent)
@@ -61,18 +66,108 @@ def make(database: Path, size: Size = Size(), seed: int = 1) -> None:  # noqa: B
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def insert(connection: sqlite3.Connection, table: str, columns: list[str], rows) -> None:
+    """Columns that are not given and may not be null get the empty value of their type, as services leave them."""
+    given, values = list(columns), ["?"] * len(columns)
+    for _, name, kind, not_null, default, key in connection.execute(f"PRAGMA table_info({table})"):
+        if not_null and default is None and not key and name not in given:
+            given.append(name)
+            values.append(
+                "0" if kind in ("INTEGER", "FLOAT", "BIGINT", "BOOLEAN") else "'{}'" if kind == "JSON" else "''"
+            )
+    connection.executemany(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({', '.join(values)})", rows)
+
+
+class Rows:
+    """Writes single rows into a film."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = database
+
+    def put(self, table: str, **values) -> int:
+        """Insert a row; times and JSON are written as services write them. Returns its row id."""
+        plain = {
+            name: stamp(value)
+            if isinstance(value, datetime)
+            else json.dumps(value)
+            if isinstance(value, dict | list)
+            else value
+            for name, value in values.items()
+        }
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            connection.execute("PRAGMA foreign_keys=OFF")
+            insert(connection, table, list(plain), [tuple(plain.values())])
+            return connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] if table != "dataset_item" else 0
+
+    def run(self, sql: str, *parameters) -> None:
+        """Change something."""
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            connection.execute(sql, parameters)
+
+
+@pytest.fixture(scope="session")
+def _made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "forge.db"
+    make(path, Size())
+    return path
+
+
+@pytest.fixture
+def reader(_made):
+    """A film with eight assets and a little of everything."""
+    opened = Reader(_made)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def _blank(tmp_path_factory):
+    path = tmp_path_factory.mktemp("blank") / "forge.db"
+    migrate(path, backups=path.parent)
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path, _blank):
+    """An empty film."""
+    folder = tmp_path / "empty" / ".assetforge"
+    folder.mkdir(parents=True)
+    shutil.copyfile(_blank, folder / "forge.db")
+    return Rows(folder / "forge.db")
+
+
+@pytest.fixture
+def empty(rows):
+    """A reader of the film that ``rows`` writes into."""
+    opened = Reader(rows.database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def full_film(tmp_path_factory):
+    """The film that the figures are about, with all references in one asset when asked so."""
+
+    def made(largest: float) -> Path:
+        path = tmp_path_factory.mktemp("full") / "forge.db"
+        make(path, dataclasses.replace(FULL, largest=largest))
+        return path
+
+    return made
+
+
+@pytest.fixture
+def now():
+    """When the film is looked at."""
+    return NOW
+
+
 class _Writer:
     def __init__(self, connection: sqlite3.Connection, size: Size, rng: random.Random) -> None:
         self.connection, self.size, self.rng = connection, size, rng
 
     def _insert(self, table: str, columns: str, rows) -> None:
-        """Columns that are not given and may not be null get the empty value of their type, as services leave them."""
-        given, values = columns.split(), ["?"] * len(columns.split())
-        for _, name, kind, not_null, default, key in self.connection.execute(f"PRAGMA table_info({table})"):
-            if not_null and default is None and not key and name not in given:
-                given.append(name)
-                values.append("0" if kind in ("INTEGER", "FLOAT", "BIGINT", "BOOLEAN") else "''")
-        self.connection.executemany(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({', '.join(values)})", rows)
+        insert(self.connection, table, columns.split(), rows)
 
     def write(self) -> None:
         self._insert("meta", "key value", [("project_id", "large"), ("name", "large")])
