@@ -13,6 +13,7 @@ from assetforge.db.browse.assets import AssetRow, asset_table
 from assetforge.tui.actions import bindings
 from assetforge.tui.loading import load
 from assetforge.tui.screens.base import FilmScreen, Pane, acting, crumbs
+from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.words import plain, status
 
 __all__ = ["TABS", "AssetScreen"]
@@ -48,7 +49,9 @@ class AssetScreen(FilmScreen):
 
     def content(self) -> Iterable[Widget]:
         """The tabs' names and the open tab."""
-        yield Static("", id="tabs", markup=False)
+        tabs = Static("", id="tabs", markup=False)
+        tabs.auto_links = False
+        yield tabs
         yield ContentSwitcher(id="tab")
 
     def place(self) -> Content:
@@ -123,11 +126,15 @@ class AssetScreen(FilmScreen):
         shown = self.query_one(f"#tab > #{tab}", Pane)
         if not fresh:
             shown.film_changed()
-        focusable = next((widget for widget in shown.query("*") if widget.focusable), None)
-        if focusable is not None:
-            focusable.focus()
+        self.call_after_refresh(self._focus_list, shown)
         if address and (show := getattr(shown, "show_address", None)):
             show(address)
+
+    def _focus_list(self, pane: Pane) -> None:
+        """The keys go to the list of a tab, not to a field that happens to stand first."""
+        found = next((one for one in pane.query(VirtualItems) if one.focusable), None)
+        if found is not None:
+            found.focus()
 
     async def action_tab_1(self) -> None:
         """References."""

@@ -196,7 +196,7 @@ class DatasetsPane(Pane):
     def _compare(self) -> None:
         marked = [row for row in self._rows if row.id in self._table.marks]
         current = self._table.current
-        if len(marked) == 2:  # noqa: PLR2004 - a pair
+        if len(marked) == 2:
             newer, older = sorted(marked, key=lambda row: row.number, reverse=True)
             pair = (newer.address, older.address)
         elif current is not None:

@@ -2,18 +2,18 @@
 
 from textual.content import Content
 
-from assetforge.db.browse.references import ReferenceCounts, ReferenceRow, reference_findings
+from assetforge.db.browse.references import FindingContext, ReferenceRow, reference_findings
 from assetforge.tui.words import ago, dim, plain, size, strong
 
 __all__ = ["reference_facts"]
 
 
-def reference_facts(row: ReferenceRow, counts: ReferenceCounts) -> Content:
+def reference_facts(row: ReferenceRow, context: FindingContext) -> Content:
     """Everything about a reference that fits beside its picture.
 
     Args:
         row: The reference.
-        counts: Figures of all references of the asset, for what is unusual.
+        context: What is usual among the references of the asset.
     """
     lines = [strong(plain(row.file_name, 70)), dim(plain(row.address))]
     if row.caption:
@@ -46,5 +46,5 @@ def reference_facts(row: ReferenceRow, counts: ReferenceCounts) -> Content:
     )
     origin = f"{plain(row.origin, 120)}, " if row.origin else ""
     lines.append(dim(f"{origin}added {ago(row.added_at)}"))
-    lines += [Content.styled(f"· {plain(finding)}", "$warning") for finding in reference_findings(row, counts)]
+    lines += [Content.styled(f"· {plain(finding)}", "$warning") for finding in reference_findings(row, context)]
     return Content("\n").join(lines)

@@ -13,9 +13,12 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Input, Static
 
+from assetforge.db.browse.reference_address import reference_at
 from assetforge.db.browse.references import (
+    FindingContext,
     ReferenceCounts,
     ReferenceRow,
+    finding_context,
     reference_counts,
     reference_ids,
     reference_rows,
@@ -112,6 +115,7 @@ class ReferencesPane(Pane):
         self._ids: array[int] = array("q")
         self._filter, self._sort = "", ("added", True)
         self._counts: ReferenceCounts | None = None
+        self._usual = FindingContext()
         self._typing: Timer | None = None
         self._card: Timer | None = None
         self._wanted = ""
@@ -141,7 +145,7 @@ class ReferencesPane(Pane):
                     leave=("s",),
                     id="ref-gallery",
                 )
-                yield VirtualTable[ReferenceRow](_COLUMNS, _cells, empty=_NOTHING, leave=("s",), id="ref-table")
+                yield VirtualTable[ReferenceRow](_COLUMNS, _cells, empty=_NOTHING, leave=("enter", "s"), id="ref-table")
             with Vertical(id="ref-side"):
                 if app.pictures is not None:
                     yield Picture(app.pictures, app.terminal_pictures, id="ref-picture")
@@ -173,6 +177,7 @@ class ReferencesPane(Pane):
                 reference_ids, session.reader, self._asset_id, search, by, descending, datetime.now(UTC)
             )
             self._counts = await session.call(reference_counts, session.reader, self._asset_id)
+            self._usual = await session.call(finding_context, session.reader, self._asset_id)
             reader = session.reader
             source = KeyedSource(self._ids, lambda keys: reference_rows(reader, keys))
             for items in self.query(VirtualItems):
@@ -185,22 +190,11 @@ class ReferencesPane(Pane):
 
     def show_address(self, address: str) -> None:
         """Put the cursor on a reference; once it was read when it is not there yet."""
-        digits = address.rpartition("/")[2]
-        self._wanted = ""
-        found = next(
-            (key for key, row in self._find(digits)),
-            None,
-        )
-        if found is None:
-            self._wanted = address if not self._ids else ""
-        else:
+        self._wanted = "" if self._ids else address
+        key = reference_at(self.session.reader, self._asset_id, address.rpartition("/")[2]) if self._ids else None
+        if key is not None:
             for items in self.query(VirtualItems):
-                items.go_to(found)
-
-    def _find(self, digits: str) -> list[tuple[int, ReferenceRow]]:
-        from assetforge.db.browse.references import find_references
-
-        return [(row.id, row) for row in find_references(self.session.reader, self._asset_id, digits)]
+                items.go_to(key)
 
     def _write_line(self) -> None:
         counts = self._counts
@@ -237,8 +231,7 @@ class ReferencesPane(Pane):
         row = self.items.current
         for picture in self.query(Picture):
             picture.show(row.sha256 if row else None)
-        facts = reference_facts(row, self._counts) if row and self._counts else Content("")
-        self.query_one("#ref-facts", Static).update(facts)
+        self.query_one("#ref-facts", Static).update(reference_facts(row, self._usual) if row else Content(""))
 
     def on_virtual_items_marks_changed(self, _event: VirtualItems.MarksChanged) -> None:
         """Say how many."""

@@ -57,12 +57,12 @@ class KeyLine(Widget):
     DEFAULT_CSS = """
     KeyLine {
         dock: bottom; height: 1; padding: 0 1; background: $background; color: $dim;
-        link-color: $dim; link-style: none; link-background: transparent;
-        link-color-hover: $foreground; link-background-hover: $panel; link-style-hover: none;
     }
     """
 
     ALLOW_SELECT = False
+    # The keys have their own colours.
+    auto_links = False
 
     def on_mount(self) -> None:
         """Follow the focus."""
