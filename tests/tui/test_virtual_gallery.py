@@ -3,6 +3,7 @@
 import pytest
 from textual.content import Content
 
+from assetforge.tui.widgets import virtual_gallery
 from assetforge.tui.widgets.items import KeyedSource, VirtualItems
 from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
 from tests.tui.list_app import NASTY, ListApp, ThreadedPictures, lines
@@ -93,6 +94,22 @@ async def test_a_picture_that_cannot_be_read_is_asked_for_once() -> None:
         app.items.refresh_items()
         await app.settle(pilot)
         assert len(app.pictures.wanted) == 4
+
+
+async def test_pictures_that_another_gallery_let_go_of_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual_gallery, "_PATIENCE", 0.1)
+    app = GalleryApp()
+    want, lost = app.pictures.want, []
+    app.pictures.want = lambda *place, ready: lost.append(place)
+    async with app.run_test(size=(81, 41)) as pilot:
+        app.items.set_source(numbers(7))
+        await pilot.pause()
+        assert len(lost) == 7
+        app.pictures.want = want
+        await pilot.pause(0.3)
+        await app.settle(pilot)
+        assert pictures_shown(app.items) == 7
+        assert len(app.pictures.wanted) == 7
 
 
 async def test_moves_by_rows_and_columns() -> None:

@@ -8,6 +8,7 @@ from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.strip import Strip
+from textual.timer import Timer
 
 from assetforge.tui.widgets.fitting import Line
 from assetforge.tui.widgets.items import MARK_GLYPH, ItemSource, VirtualItems
@@ -22,6 +23,8 @@ _STEPS = (8, 10, 14, 20, 28, 40, 56)
 _LOOSE = 4
 # A card of text is at least so wide.
 _CARD = 24
+# Seconds after which a picture that did not come is asked for again: another gallery of the same pictures may have let go of it.
+_PATIENCE = 2.0
 _NOTHING = "no picture"
 _UNREADABLE = "not readable"
 
@@ -151,6 +154,7 @@ class VirtualGallery(VirtualItems[T]):
         self._asked: set[tuple[str, int, int]] = set()
         self._unreadable: set[tuple[str, int, int]] = set()
         self._asking = False
+        self._again: Timer | None = None
         self.set_reactive(VirtualGallery.tile_size, (tile_width, picture_height))
 
     @property
@@ -293,9 +297,21 @@ class VirtualGallery(VirtualItems[T]):
         if self._asked & gone:
             self._pictures.skip(seen)
             self._asked -= gone
-        for place in [place for place in self._waiting if place in seen and place not in self._asked]:
+        # The one asked for last is loaded first.
+        for place in [place for place in reversed(self._waiting) if place in seen and place not in self._asked]:
             self._asked.add(place)
             self._pictures.want(*place, ready=partial(self._ready, place))
+        if self._asked and self._again is None:
+            self._again = self.set_timer(_PATIENCE, self._ask_again)
+
+    def _ask_again(self) -> None:
+        """Ask anew for all that has not come, once somebody looks at it."""
+        self._again = None
+        if self._asked and self.screen.is_current:
+            self._asked.clear()
+            self._ask_soon()
+        elif self._asked:
+            self._again = self.set_timer(_PATIENCE, self._ask_again)
 
     def _ready(self, place: tuple[str, int, int]) -> None:
         """A picture was loaded, or cannot be."""
