@@ -47,7 +47,7 @@ def difference_map(a: Pillow.Image, b: Pillow.Image, *, ground: Rgb = GROUND) ->
     Args:
         a: Of any mode; the result is as large.
         b: Of any mode; scaled to the size of ``a`` where it differs.
-        ground: What equal places look like, and what both stand on where they are transparent.
+        ground: What equal places look like, and what both stand on where they are transparent; dark also in a light theme, since the ramp ends in white.
     """
     first, second = _pair(a, b, ground)
     apart = np.abs(_luma_chroma(first) - _luma_chroma(second))

@@ -347,7 +347,7 @@ def _remember(key: str, found: TerminalPictures, *, answered: bool) -> None:
     for oldest in list(terminals)[: max(0, len(terminals) - _MOST + 1)]:
         del terminals[oldest]
     cell = [found.cell_width, found.cell_height]
-    terminals[key] = {"protocol": found.protocol, "cell": cell, "answered": answered, "asked": round(time.time())}
+    terminals[key] = {"protocol": found.protocol, "cell": cell, "answered": answered, "asked": int(time.time())}
     path = _memory()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

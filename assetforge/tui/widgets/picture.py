@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.segment import ControlType, Segment
 from rich.style import Style
@@ -19,10 +19,12 @@ from assetforge.tui.words import number, plain
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
+    from rich.console import Console
+    from textual.app import App
 
     from assetforge.tui.images.thumbnails import Thumbnails
 
-__all__ = ["Picture"]
+__all__ = ["Picture", "release_pictures"]
 
 _KEPT = 12
 """Pictures that stay ready, so that going back to one costs a frame and no more."""
@@ -145,18 +147,25 @@ class Picture(Widget):
         return frame is not None and (sha256, frame) in self._ready
 
     def on_mount(self) -> None:
-        """Follow the theme, whose ground pictures stand on."""
+        """Follow the theme, whose ground pictures stand on, and the terminal, which forgets pictures when it is lent to another program."""
         self.app.theme_changed_signal.subscribe(self, lambda _theme: self.call_after_refresh(self._begin))
+        self.app.app_suspend_signal.subscribe(self, lambda _app: self.release(), immediate=True)
+        self.app.app_resume_signal.subscribe(self, lambda _app: self._begin())
 
     def on_resize(self) -> None:
         """Fit the picture anew; until it is there the old one is shown in the middle."""
         self._begin()
 
     def on_unmount(self) -> None:
-        """Let the terminal forget what it was given."""
-        for drawing in self._ready.values():
-            self._free(drawing)
-        self._ready.clear()
+        """Let the terminal forget what it was given; a program that has left it is too late for that, see :func:`release_pictures`."""
+        if self.app.is_running:
+            self.release()
+
+    def release(self) -> None:
+        """Let the terminal forget what it was given; half cells stand in its place until something is shown again."""
+        for place, drawing in list(self._ready.items()):
+            if drawing.number:
+                self._free(self._ready.pop(place))
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines of the visible part."""
@@ -232,7 +241,7 @@ class Picture(Widget):
         try:
             while (missing := self._missing()) is not None:
                 source, frame = missing
-                self._keep(source, await in_thread(_draw, source, frame, self.pictures))
+                self._keep(source, await in_thread(_draw, source, frame, self.pictures, self.app.console))
             if self._lacks_pixels() and self._source is not None and self.pictures is not None:
                 source = self._source
                 pixels = await in_thread(self.pictures.pixels, source.sha256)
@@ -268,10 +277,13 @@ class Picture(Widget):
     # what reaches the terminal
 
     def _free(self, drawing: Drawing) -> None:
-        if drawing.number and not drawing.message:
+        if drawing.number:
             from assetforge.tui.images.escapes import free_picture
 
             self._write(free_picture(drawing.number))
+            drawing.number, drawing.placeholders = 0, ()
+            if drawing is self._drawing:
+                self.refresh()
 
     def _write(self, text: str) -> None:
         """Write past the screen, in step with what is drawn."""
@@ -347,11 +359,22 @@ class Picture(Widget):
         return Strip([Segment(" " * left + content.plain + " " * right, style)], width)
 
 
-def _draw(source: Source, frame: Frame, pictures: "Thumbnails | None") -> Drawing:
+def release_pictures(app: "App[Any]") -> None:
+    """Let the terminal forget all pictures; for the program to call when it ends, as long as it still has the terminal."""
+    for screen in app.screen_stack:
+        for picture in screen.query(Picture):
+            picture.release()
+
+
+def _draw(source: Source, frame: Frame, pictures: "Thumbnails | None", console: "Console") -> Drawing:
     # Picture libraries are loaded here, in the thread.
     from assetforge.tui.images.drawing import draw
 
-    return draw(source, frame, pictures)
+    drawing = draw(source, frame, pictures)
+    for strip in drawing.strips:
+        # Strips keep what they were rendered to; thousands of colours take longer than a frame.
+        strip.render(console)
+    return drawing
 
 
 def _in_the_middle(strips: Sequence[Strip], width: int, height: int, ground: Style) -> list[Strip]:
