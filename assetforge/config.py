@@ -35,10 +35,12 @@ _SECTIONS = {"defaults", "ingest", "gc", "watch", "retrain", "budget", "queue", 
 
 
 class TuiConfig(BaseModel):
-    """How the terminal program looks and which keys it takes; :mod:`assetforge.tui.preferences` reads the same before anything else is there.
+    """How the terminal program looks and which keys it takes.
+
+    :mod:`assetforge.tui.preferences` reads the same before anything else is there.
 
     Attributes:
-        theme: Name of a theme; the command palette lists them.
+        theme: Name of a theme; ``safelight`` and ``daylight`` are our own, dark and light.
         images: How pictures are drawn: ``auto`` asks the terminal, ``tgp`` is the protocol of kitty, ``halfcell`` works everywhere, ``off`` shows none.
         motion: Let things move where something really moves, such as a run.
         gallery: Show assets as pictures at first; otherwise as a table.

@@ -24,6 +24,7 @@ _DURATIONS = {
 _OTHER_UNITS = {"gb": "GB"}
 _ACRONYMS = {"lr": "LR", "ema": "EMA", "snr": "SNR", "gpus": "GPUs", "cuda": "CUDA"}
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`|``([^`]*)``")
+_SEE = re.compile(r"[;,]? (see|read by) :mod:`[^`]*`(, and)?")
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*)$")
 
 
@@ -114,7 +115,7 @@ def described(model: "type[BaseModel]") -> dict[str, str]:
             about[name] += f" {line.strip()}"
         else:
             name = ""
-    return {key: _ROLE.sub(lambda found: found[1] or found[2], text) for key, text in about.items()}
+    return {key: _ROLE.sub(lambda found: found[1] or found[2], _SEE.sub("", text)) for key, text in about.items()}
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:

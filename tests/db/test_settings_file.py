@@ -185,9 +185,9 @@ def test_a_film_that_is_broken_can_be_mended_by_its_folder(project):
 def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(project, monkeypatch):
     path = project.paths.config
     set_setting("gc.backups", 6, "film", project)
-    with pytest.raises(BusyError, match="gc.backups is 6 there now"):
+    with pytest.raises(BusyError, match=r"gc\.backups is 6 there now"):
         set_setting("gc.backups", 7, "film", project, expected=5)
-    with pytest.raises(BusyError, match="gc.trash_days"):
+    with pytest.raises(BusyError, match=r"gc\.trash_days"):
         set_setting("gc.trash_days", 7, "film", project, expected=3)
     set_setting("gc.backups", 7, "film", project, expected=6)
     set_setting("gc.trash_days", 3, "film", project, expected=None)

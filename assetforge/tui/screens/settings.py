@@ -21,6 +21,8 @@ from assetforge.tui.widgets.param_form import ParamForm
 from assetforge.tui.words import count_of, plain
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from assetforge.paths import ProjectPaths
     from assetforge.services.settings_file import SettingChange, SettingInfo, SettingsFile
 
@@ -59,7 +61,7 @@ films where a film says nothing. Comments in both stay. `•` marks what differs
 """
     DEFAULT_CSS = """
     SettingsScreen {
-        #settings-problems { height: auto; max-height: 6; padding: 0 1; color: $error; }
+        #settings-problems { height: auto; max-height: 6; padding: 0 1; margin-bottom: 1; color: $error; }
         #settings-sections { width: 25; height: 1fr; padding: 0 1 0 0; border-right: solid $border-blurred; }
         #settings-right { width: 1fr; height: 1fr; padding: 0 0 0 1; }
         #settings-head { height: 2; padding: 0 2; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -143,7 +145,7 @@ films where a film says nothing. Comments in both stay. `•` marks what differs
         for name in self._read.sections():
             infos = self._read.section(name)
             wrong = any(info.problem for info in infos)
-            said = sum(info.source != "default" for info in infos)
+            said = sum(not info.field.same(info.value, info.default) for info in infos)
             mark = ("✕ ", "bold $error") if wrong else ("• ", "$primary") if self._is_pending(name) else ("  ", "")
             count = f" {said}" if said and name != "film" else ""
             options.append(Option(Content.assemble(mark, plain(infos[0].section_title), (count, "$dim")), id=name))
@@ -189,9 +191,7 @@ films where a film says nothing. Comments in both stay. `•` marks what differs
         path = next((file.path for file in self._read.files if file.where == place), None)
         title = Content.assemble((plain(info.section_title), "bold"), (f"   {plain(info.section_help)}", "$dim"))
         parts = [
-            Content.assemble(
-                ("written for ", "$dim"), (_WHOSE[place], "$secondary"), (f"   {plain(str(path))}", "$dim")
-            )
+            Content.assemble(("written for ", "$dim"), (_WHOSE[place], "$secondary"), (f"   {_shown(path)}", "$dim"))
         ]
         if self.unsaved:
             parts.insert(0, Content.assemble(("• ", "$primary"), f"{count_of(self.unsaved, 'change')} not saved"))
@@ -416,6 +416,11 @@ def _field(info: "SettingInfo", place: Where, themes: Iterable[str]) -> FormFiel
     if info.key == "tui.theme" and names:
         field = replace(field, kind="choice", choices=tuple(names))
     return replace(field, advanced=False)
+
+
+def _shown(path: "Path | None") -> str:
+    """A file, its name first, since the folder is what may be cut."""
+    return f"{path.name} in {plain(str(path.parent))}" if path else ""
 
 
 def _note(info: "SettingInfo", place: Where) -> str:

@@ -143,7 +143,7 @@ class ParamForm(Widget):
         .group-title { height: 1; text-style: bold; padding: 0 2; color: $foreground; }
         .fold { height: 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
         .fold:focus { background: $panel; color: $foreground; }
-        #form-help { height: 3; padding: 0 2; border-top: solid $border-blurred; }
+        #form-help { height: 4; padding: 0 2; border-top: solid $border-blurred; }
         .form-nothing { height: auto; padding: 1 2; color: $text-muted; }
     }
     """
@@ -455,14 +455,13 @@ class ParamForm(Widget):
             whole = self._found.errors.get("", "")
             self.query_one("#form-help", Static).update(Content.styled(plain(whole), "$error"))
             return
-        head = Content.assemble((f"{plain(one.title)}  ", "bold"), plain(one.help))
         facts: list[tuple[str, str]] = []
         if row.error:
             facts.append((f"✕ {plain(row.error)}", "$error"))
         elif self._found.errors.get(""):
             facts.append((f"✕ {plain(self._found.errors[''])}", "$error"))
         if row.changed and not one.required:
-            default = plain(one.show(one.default), 60) or "nothing"
+            default = plain(one.show(one.default), 60) or "empty"
             facts.append((f"• changed, default {default} {one.unit if one.numeric else ''}".rstrip(), "$primary"))
             facts.append(("ctrl+r resets", "$dim"))
         elif not one.required:
@@ -471,5 +470,7 @@ class ParamForm(Widget):
             facts.append(("has no say with the other values", "$dim"))
         if not one.affects_result:
             facts.append(("never changes the result", "$dim"))
-        state = Content("   ").join([Content.styled(text, style) for text, style in facts])
-        self.query_one("#form-help", Static).update(Content("\n").join([head, state]))
+        head = Content("   ").join(
+            [Content.styled(text, style) for text, style in [(plain(one.title), "bold"), *facts]]
+        )
+        self.query_one("#form-help", Static).update(Content("\n").join([head, Content(plain(one.help))]))

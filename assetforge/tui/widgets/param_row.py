@@ -21,7 +21,7 @@ CHANGED = "•"
 
 _NUMBER_WIDTH, _CHOICE_WIDTH, _SWITCH_WIDTH = 14, 22, 6
 _LEAST_TEXT, _MOST_TEXT = 16, 48
-_LEAST_HELP, _HELP_FROM = 44, 36
+_LEAST_HELP, _HELP_FROM = 44, 66
 _LEAST_CHOICE = 10
 
 
@@ -52,6 +52,15 @@ class _Entry(Input, inherit_bindings=False):
         return super().check_consume_key(key, character) and not (self._numeric and character in ("/", "?"))
 
 
+class _Toggle(Switch):
+    """A switch that is read at a glance, also where a block of colour would be all there is."""
+
+    def render(self) -> Content:
+        """Left is no, right is yes."""
+        style = "$primary" if self.has_focus else "$foreground" if self.value else "$dim"
+        return Content.assemble(("──●" if self.value else "●──", style))
+
+
 class FieldRow(Widget):
     """A field of a form.
 
@@ -69,12 +78,12 @@ class FieldRow(Widget):
         &:focus-within { background: $surface; }
         Input { height: 1; border: none; padding: 0 1; background: $surface; }
         Select.-textual-compact { height: 1; & > SelectCurrent { height: 1; border: none; padding: 0 1; background: $surface; } }
-        Select > SelectOverlay { border: none; background: $panel; scrollbar-size-vertical: 1; }
-        Switch { height: 1; border: none; padding: 0 1; background: $surface; & .switch--slider { color: $text-muted; background: $panel; } &.-on .switch--slider { color: $foreground; } }
+        Select.-textual-compact > SelectOverlay { border: none; background: $panel; scrollbar-size-vertical: 1; & > .option-list--option { padding: 0 1; } }
+        Switch { height: 1; border: none; padding: 0 1; background: $surface; }
         Input:focus { background: $panel; border: none; }
         Select.-textual-compact:focus > SelectCurrent { background: $panel; border: none; color: $primary; }
         Select.-textual-compact.-expanded > SelectCurrent { background: $panel; }
-        Switch:focus { background: $panel; border: none; & .switch--slider, &.-on .switch--slider { color: $primary; } }
+        Switch:focus { background: $panel; border: none; }
         &.-idle Input, &.-idle SelectCurrent { color: $text-muted; }
     }
     """
@@ -135,7 +144,7 @@ class FieldRow(Widget):
         """The editor; everything else is drawn."""
         field, value = self.field, self.value
         if field.kind == "bool":
-            yield Switch(bool(value), animate=False)
+            yield _Toggle(bool(value), animate=False)
         elif field.kind == "choice":
             options = [(Content(plain(str(one))), one) for one in field.choices]
             known = value in field.choices
