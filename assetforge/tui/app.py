@@ -1,5 +1,6 @@
 """The program: which film is open, which screen is on top, what is refreshed when the database changes."""
 
+import gc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -58,8 +59,8 @@ class FilmApp(App[None]):
     CSS_PATH = "styles/app.tcss"
     # Our own action opens the palette; Textual's own binding would stand beside it.
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-low"), (32, "-tall"), (50, "-towering")]
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (32, "-tall"), (50, "-towering")]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
 
     def __init__(
@@ -76,6 +77,7 @@ class FilmApp(App[None]):
         self.pulse: Pulse | None = None
         self._first_film = film
         self._seen_version = 0
+        self._told_clashes: set[str] = set()
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = preferences.theme if preferences.theme in self.available_themes else DEFAULT_THEME
@@ -126,7 +128,7 @@ class FilmApp(App[None]):
             return False
         self.film_title = plain(await in_thread(_title_of, root))
         if self.terminal_pictures.protocol != "off":
-            self.pictures = await in_thread(_thumbnails, session, self.call_soon)
+            self.pictures = await in_thread(_thumbnails, session, self.call_soon, self.console)
         self.session = session
         self.state.put("", "film", str(root))
         self._seen_version = session.reader.version()
@@ -146,6 +148,9 @@ class FilmApp(App[None]):
                 project = await session.run(lambda project: project)
                 for remark in project.remarks:
                     self.tell(remark)
+                # What was imported stays for good; looking through it again and again is what makes frames late.
+                gc.collect()
+                gc.freeze()
 
         self.run_worker(warm(), exit_on_error=False, group="warm")
 
@@ -352,6 +357,14 @@ class FilmApp(App[None]):
         else:
             await self.action_films()
 
+    def exit(self, *arguments: Any, **options: Any) -> None:
+        """End the program; pictures that the terminal keeps are taken back while it still listens to us."""
+        if self.terminal_pictures.protocol in ("tgp", "sixel"):
+            from assetforge.tui.widgets.picture import release_pictures
+
+            release_pictures(self)
+        super().exit(*arguments, **options)
+
     def action_leave(self) -> None:
         """End the program; jobs go on."""
         self.exit()
@@ -362,7 +375,7 @@ class FilmApp(App[None]):
 
         from assetforge.tui.palette import PROVIDERS
 
-        if not CommandPalette.is_open(self):
+        if not any(isinstance(one, CommandPalette) for one in self.screen_stack):
             self.push_screen(CommandPalette(providers=PROVIDERS, placeholder="An action, an asset, a version, a run …"))
 
     def action_keys(self) -> None:
@@ -389,16 +402,15 @@ class FilmApp(App[None]):
         """A key of the last line was clicked."""
         self.simulate_key(key.partition(",")[0])
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual's signature
         """Nothing of Textual's own: our palette lists our actions."""
         return ()
 
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:  # noqa: ARG002 - Textual's signature
         """Two actions of one screen share a key by the user's own keymap: say it once."""
         names = ", ".join(sorted(one.id or one.action for one in clashed_bindings))
-        told = getattr(self, "_told_clashes", set())
-        if names not in told:
-            self._told_clashes = told | {names}
+        if names not in self._told_clashes:
+            self._told_clashes.add(names)
             self.tell(f"The same key is given to {names} in tui.keys.", severity="warning")
 
     def on_unmount(self) -> None:
@@ -414,7 +426,7 @@ def _title_of(root: Path) -> str:
     return found.title or found.name
 
 
-def _thumbnails(session: FilmSession, call_soon: Any) -> "Thumbnails":
+def _thumbnails(session: FilmSession, call_soon: Any, console: Any) -> "Thumbnails":
     from assetforge.tui.images.thumbnails import Thumbnails
 
-    return Thumbnails(session.paths, call_soon)
+    return Thumbnails(session.paths, call_soon, console=console)

@@ -1,9 +1,10 @@
 """The palette: every action that can be called here, and anything of the film by a few of its letters."""
 
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import App
+from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.dom import DOMNode
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["PROVIDERS", "callable_actions"]
 
 _FOUND = 12
+# What is found is what it is called; actions match by scattered letters too.
+_WEIGHT = 40
 _TITLES = {one.title for one in ACTIONS}
 
 
-def callable_actions(app: App[None], screen: object) -> list[tuple[Action, DOMNode]]:
+def callable_actions(app: App[Any], screen: object) -> list[tuple[Action, DOMNode]]:
     """The actions that can be called on a screen, nearest first, each with the node that does it."""
     scopes: list[tuple[str, DOMNode]] = screen.scopes() if isinstance(screen, FilmScreen) else []
     found = [(action, node) for scope, node in reversed(scopes) for action in actions_of(scope)]
@@ -32,13 +35,13 @@ def callable_actions(app: App[None], screen: object) -> list[tuple[Action, DOMNo
 class ActionsProvider(Provider):
     """Actions, with their keys."""
 
-    def _lines(self) -> list[tuple[str, str, partial[object]]]:
+    def _lines(self) -> list[tuple[str, str, partial[Any]]]:
         keymap = cast("FilmApp", self.app).preferences.keys
         found = []
         for action, node in callable_actions(self.app, self.screen):
-            keys = keymap.get(action.id, action.keys).split(",")[0]
-            shown = self.app.get_key_display_of(keys) if keys else ""  # type: ignore[attr-defined]
-            found.append((action.title, f"{shown:<10} $ {action.twin}".strip(), partial(self._call, action, node)))
+            key = keymap.get(action.id, action.keys).split(",")[0]
+            shown = self.app.get_key_display(Binding(key, "")) if key else ""
+            found.append((action.title, f"{shown:<6} $ {action.twin}", partial(self._call, action, node)))
         return found
 
     async def _call(self, action: Action, node: DOMNode) -> None:
@@ -71,7 +74,13 @@ class FindProvider(Provider):
             return
         for found in await session.call(find_anything, session.reader, query, _FOUND):
             title = plain(found.title)
-            yield Hit(found.score, Content(title), partial(self._go, found), text=title, help=plain(found.detail, 90))
+            yield Hit(
+                found.score * _WEIGHT,
+                Content(title),
+                partial(self._go, found),
+                text=title,
+                help=plain(found.detail, 90),
+            )
 
     async def _go(self, found: "Found") -> None:
         await cast("FilmApp", self.app).go_to(found.kind, found.address)

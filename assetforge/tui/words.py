@@ -157,9 +157,9 @@ def ago(moment: str | float | datetime | None, now: datetime | None = None) -> s
         return "–"
     if isinstance(moment, str):
         try:
-            moment = datetime.fromisoformat(moment)
+            moment = datetime.fromisoformat(text := moment)
         except ValueError:
-            return plain(moment)
+            return plain(text)
     elif not isinstance(moment, datetime):
         moment = datetime.fromtimestamp(moment, UTC)
     if moment.tzinfo is None:

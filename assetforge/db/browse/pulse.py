@@ -10,7 +10,7 @@ _PULSE = """
 SELECT (SELECT count(*) FROM job WHERE state IN ('staging','running','collecting')),
        (SELECT count(*) FROM job WHERE state = 'queued'),
        (SELECT count(*) FROM watched_file WHERE state = 'quarantined'),
-       (SELECT count(*) FROM watch_root WHERE problem != ''),
+       (SELECT count(*) FROM watch_root WHERE state != 'ok'),
        (SELECT count(*) FROM watch_root),
        (SELECT json_group_array(id) FROM run WHERE state IN ('queued','staging','running','collecting')),
        (SELECT json_group_array(id) FROM comparison WHERE state IN ('queued','staging','running','collecting'))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from functools import wraps
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 from textual.app import ComposeResult
@@ -27,8 +27,7 @@ W = TypeVar("W", bound=Widget)
 def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Callable[Concatenate[W, P], None]:
     """Make an action run beside the screen, so that it may ask questions and wait for services; what goes wrong is told and ends nothing."""
 
-    @wraps(method)
-    def start(self: W, *args: P.args, **kwargs: P.kwargs) -> None:
+    def start(self: W, /, *args: P.args, **kwargs: P.kwargs) -> None:
         async def guarded() -> None:
             try:
                 await method(self, *args, **kwargs)
@@ -39,7 +38,7 @@ def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Ca
 
         self.run_worker(guarded(), name=method.__name__, group=method.__name__, exit_on_error=False)
 
-    return start
+    return update_wrapper(start, method)
 
 
 def crumbs(*parts: str) -> Content:

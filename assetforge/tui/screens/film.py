@@ -31,6 +31,7 @@ _TYPING_S = 0.08
 _SORTS = ("status", "name", "changed", "trained", "type", "refs", "version")
 _NEEDS = "needs you"
 _OURS = ("enter", "s")
+_SMALL, _LARGE, _WIDE = (16, 8), (26, 13), 160
 
 _COLUMNS = (
     Column("name", "asset", 0, minimum=12),
@@ -38,9 +39,9 @@ _COLUMNS = (
     Column("status", "status", 13),
     Column("version", "newest", 8, priority=1),
     Column("approved", "approved", 8, priority=2),
-    Column("refs", "references", 11, "right", priority=3),
+    Column("refs", "references", 12, "right", priority=3),
     Column("dataset", "dataset", 8, priority=5),
-    Column("changed", "changed", 12, "right", priority=6),
+    Column("changed", "changed", 14, "right", priority=6),
 )
 
 
@@ -110,7 +111,7 @@ class AssetsScreen(AssetActions, FilmScreen):
                     leave=_OURS,
                     id="gallery",
                 )
-                yield VirtualTable[AssetRow](_COLUMNS, _cells, empty="Opening the film …", leave=_OURS, id="table")
+                yield VirtualTable[AssetRow](_COLUMNS, _cells, opening="Opening the film …", leave=_OURS, id="table")
             with Vertical(id="side"):
                 yield AssetCard(id="card")
 
@@ -182,6 +183,15 @@ class AssetsScreen(AssetActions, FilmScreen):
         self.show_place()
         self._show_card()
 
+    def on_resize(self) -> None:
+        """Larger pictures where there is room, until somebody chooses a size."""
+        size = _LARGE if self.app.size.width >= _WIDE else _SMALL
+        gallery = self.query_one("#gallery", VirtualGallery)
+        if gallery.tile_size in (_LARGE, _SMALL):
+            gallery.tile_size = size
+        if self._rows:
+            self.call_after_refresh(self._write_groups)
+
     def _write_groups(self) -> None:
         groups = self.query_one("#groups", OptionList)
         counts = asset_counts(self._rows)
@@ -192,6 +202,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         if isinstance(saved, dict):
             wanted += [(plain(str(name)), -1, str(query), True) for name, query in sorted(saved.items())]
         prompts: list[Option] = []
+        room = max(8, (groups.content_size.width or 18) - 4)
         for at, (title, count, query, own) in enumerate(wanted):
             if own and (at == 0 or not wanted[at - 1][3]):
                 prompts.append(Option(dim("\nsaved filters"), disabled=True))
@@ -201,7 +212,7 @@ class AssetsScreen(AssetActions, FilmScreen):
                 else Content("")
             )
             chosen = "bold" if query == self._filter else ""
-            prompts.append(Option(Content.assemble((title[:13].ljust(13), chosen), figure), id=f"q{query}"))
+            prompts.append(Option(Content.assemble((title[: room - 1].ljust(room), chosen), figure), id=f"q{query}"))
         before = groups.highlighted
         groups.clear_options()
         groups.add_options(prompts)
@@ -213,8 +224,10 @@ class AssetsScreen(AssetActions, FilmScreen):
             self._set_filter(event.option_id[1:])
             self.items.focus()
 
-    def on_virtual_items_highlighted(self, _event: VirtualItems.Highlighted) -> None:
+    def on_virtual_items_highlighted(self, event: VirtualItems.Highlighted) -> None:
         """Show the card a moment later, so that a held key does not make it flicker."""
+        if event.control is not self.items:
+            return
         if self._card_timer is not None:
             self._card_timer.stop()
         self._card_timer = self.set_timer(0.06, self._show_card)

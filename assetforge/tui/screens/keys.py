@@ -14,6 +14,7 @@ from assetforge.tui.actions import ACTIONS
 
 __all__ = ["KeysScreen"]
 
+_TITLE = 64
 _BY_ID = {one.id: one for one in ACTIONS}
 
 
@@ -42,7 +43,7 @@ class KeysScreen(ModalScreen[None]):
                     yield Static(Content(self._help), classes="dialog-about")
                 for title, rows in self._rows:
                     yield Static(Content(title), classes="keys-group")
-                    yield Static(Content("\n").join(rows))
+                    yield Static(Content("\n").join(rows), classes="keys-rows")
             yield Static(Content("esc  close      $ the command line that does the same"), classes="dialog-keys")
 
 
@@ -62,7 +63,7 @@ def _rows(screen: Screen[object]) -> list[tuple[str, list[Content]]]:
         if action is None:
             moving.append(line)
             continue
-        line = Content.assemble(line, (f"   $ {action.twin}", "$dim"))
+        line = Content.assemble(line, " " * max(2, _TITLE - len(text)), (f"$ {action.twin}", "$dim"))
         (everywhere if action.scope == "app" else here).append(line)
     groups = (("Here", here), ("Everywhere", everywhere), ("In lists and fields", moving))
     return [(title, rows) for title, rows in groups if rows]

@@ -51,7 +51,7 @@ _COLUMNS = (
     Column("size", "pixels", 11, "right", priority=4),
     Column("sharpness", "sharp", 7, "right", priority=6),
     Column("rights", "rights", 16, priority=5),
-    Column("added", "added", 12, "right", priority=2),
+    Column("added", "added", 14, "right", priority=2),
 )
 
 
@@ -221,8 +221,10 @@ class ReferencesPane(Pane):
             parts.append(Content.styled(f"◆ {number(marks)} marked", "$primary"))
         self.query_one("#ref-line", Static).update(Content("   ").join(parts))
 
-    def on_virtual_items_highlighted(self, _event: VirtualItems.Highlighted) -> None:
+    def on_virtual_items_highlighted(self, event: VirtualItems.Highlighted) -> None:
         """Show it a moment later: a held key goes past many."""
+        if event.control is not self.items:
+            return
         if self._card is not None:
             self._card.stop()
         self._card = self.set_timer(_CARD_S, self._show_card)

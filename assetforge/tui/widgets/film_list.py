@@ -54,7 +54,9 @@ class FilmList(VirtualItems["FilmCard"]):
     def __init__(self, *, id: str) -> None:
         super().__init__(
             empty="No film yet. n makes one; d makes the demo film and takes it through the whole loop.",
+            opening="Looking for films …",
             marking=False,
+            leave=("enter",),
             id=id,
         )
         self._stores: dict[str, PictureCells] = {}

@@ -73,7 +73,8 @@ class KeyLine(Widget):
 
     def render(self) -> Content:
         """As many keys as fit, the last place kept for the palette."""
-        key_style, parts, seen = "bold $footer-key-foreground", [], set()
+        key_style, seen = "bold $footer-key-foreground", set[str]()
+        parts: list[Content] = []
         always: list[Content] = []
         for active in self.screen.active_bindings.values():
             binding = active.binding
