@@ -56,7 +56,7 @@ class FilmApp(App[None]):
     """
 
     TITLE = "assetforge"
-    CSS_PATH = "styles/app.tcss"
+    CSS_PATH = Path(__file__).parent / "styles" / "app.tcss"
     # Our own action opens the palette; Textual's own binding would stand beside it.
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
