@@ -1,0 +1,332 @@
+"""One run as it goes, or as it went: how far, its curves, its log, the pictures it made, and what it was made of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from assetforge.db.browse.jobs import QueueRow
+from assetforge.tui.screens.run_words import bar, going, is_open, named, place_of, state_of, subject_of, took
+from assetforge.tui.session import in_thread
+from assetforge.tui.widgets.log_tail import LogTail
+from assetforge.tui.widgets.picture import Picture
+from assetforge.tui.widgets.run_chart import RunChart, figure
+from assetforge.tui.words import ago, dim, number, plain, size
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+    from assetforge.jobs.live import LiveUpdate
+    from assetforge.tui.app import FilmApp
+    from assetforge.tui.screens.run_facts import Follow, RunFacts
+
+__all__ = ["RunFollow", "View"]
+
+View = Literal["curves", "log", "samples"]
+
+_PICTURES = 8
+_SAMPLE_SIDE = 768
+_BAR_MOST = 40
+_CHANGED_MOST = 12
+
+
+class RunFollow(Widget):
+    """The followed run. Whoever owns it tells it what was read; it asks for nothing but pictures."""
+
+    DEFAULT_CSS = """
+    RunFollow {
+        width: 1fr; height: 1fr; layout: vertical;
+        .follow-line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #follow-note { height: auto; max-height: 8; }
+        #follow-body { height: 1fr; margin-top: 1; layout: vertical; }
+        #follow-seen { height: 3fr; }
+        #follow-said { height: 2fr; }
+        #follow-rate { height: 5; margin-top: 1; }
+        #follow-facts { height: auto; max-height: 40%; margin-top: 1; scrollbar-size-vertical: 1; }
+        #follow-facts Static { height: auto; }
+        #follow-log { height: 1fr; margin-top: 1; }
+        #follow-samples { height: 1fr; layout: grid; grid-size: 2; grid-gutter: 1 2; }
+        &.-log #follow-seen, &.-samples #follow-loss, &.-samples #follow-rate, &.-curves #follow-samples, &.-log #follow-facts, &.-quiet #follow-seen { display: none; }
+        &.-log #follow-said, &.-quiet #follow-said { height: 1fr; }
+    }
+    Screen.-low RunFollow #follow-rate { display: none; }
+    Screen.-low RunFollow #follow-body { margin-top: 0; }
+    Screen.-low RunFollow #follow-log, Screen.-low RunFollow #follow-facts { margin-top: 0; }
+    Screen.-alone RunFollow #follow-samples { grid-size: 4; }
+    Screen.-alone.-wide RunFollow #follow-body { layout: horizontal; }
+    Screen.-alone.-wide RunFollow #follow-seen { width: 3fr; height: 1fr; }
+    Screen.-alone.-wide RunFollow #follow-said { width: 2fr; height: 1fr; margin-left: 3; }
+    Screen.-alone.-wide RunFollow #follow-rate { height: 8; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.row: QueueRow | None = None
+        self.view: View = "curves"
+        self._update: LiveUpdate | None = None
+        self._facts: RunFacts | None = None
+        self._why = ""
+        self._lines = 0
+        self._samples: tuple[Path, ...] = ()
+        self._opened: dict[Path, Pillow.Image | None] = {}
+
+    def compose(self) -> ComposeResult:
+        """Lines, curves or samples, facts and log."""
+        yield Static(id="follow-title", classes="follow-line", markup=False)
+        yield Static(id="follow-status", classes="follow-line", markup=False)
+        yield Static(id="follow-note", markup=False)
+        with Vertical(id="follow-body"):
+            with Vertical(id="follow-seen"):
+                yield RunChart("loss", id="follow-loss", empty="No loss was told yet.")
+                yield RunChart("learning rate", smooth=False, from_zero=True, id="follow-rate")
+                with Horizontal(id="follow-samples"):
+                    app = cast("FilmApp", self.app)
+                    for _ in range(_PICTURES):
+                        yield Picture(None, app.terminal_pictures)
+            with Vertical(id="follow-said"):
+                with VerticalScroll(id="follow-facts", can_focus=False):
+                    yield Static(id="follow-made", markup=False)
+                yield LogTail(empty="It said nothing.", id="follow-log")
+
+    def on_mount(self) -> None:
+        """Nothing is followed yet."""
+        self.show_view("curves")
+        self.query_one("#follow-facts").display = False
+
+    @property
+    def log_tail(self) -> LogTail:
+        """Its log."""
+        return self.query_one("#follow-log", LogTail)
+
+    def show_view(self, view: View) -> None:
+        """Show curves, the log alone, or the pictures that it made."""
+        self.view = view
+        for one in ("curves", "log", "samples"):
+            self.set_class(one == view, f"-{one}")
+        self._show_charts()
+        self._show_samples()
+
+    def follow(self, row: QueueRow | None, why: str = "") -> None:
+        """Follow a job, or the same one in another state.
+
+        Args:
+            row: The job; ``None`` follows nothing.
+            why: Why it waits.
+        """
+        if row is None or self.row is None or row.id != self.row.id:
+            self._update, self._facts, self._lines, self._samples = None, None, 0, ()
+            self._opened.clear()
+            self.log_tail.clear()
+            for picture in self.query(Picture):
+                picture.clear()
+        self.row, self._why = row, why
+        self._show_words()
+        self._show_facts()
+        self._show_charts()
+
+    def take(self, follow: "Follow") -> None:
+        """Show what was read of the job."""
+        update = follow.update
+        if update is None:
+            return
+        before, self._update = self._update, update
+        new = follow.lines_after(self._lines)
+        self._lines = follow.count
+        if new:
+            self.log_tail.add(new)
+        if before is None or update.changed or before.eta_s != update.eta_s:
+            self._show_words()
+        if before is None or update.changed:
+            self._show_charts()
+            self._show_samples()
+
+    def take_facts(self, facts: "RunFacts") -> None:
+        """Show what the run was made of."""
+        self._facts = facts
+        self._show_words()
+        self._show_facts()
+
+    def on_resize(self) -> None:
+        """The bar is as long as there is room."""
+        self._show_words()
+
+    # words
+
+    def _show_words(self) -> None:
+        row = self.row
+        title, words, note = Content(""), Content(""), Content("")
+        if row is not None:
+            parts = [Content.styled(named(row), "bold"), Content(subject_of(row)), dim(row.kind)]
+            if self._facts is not None:
+                run = self._facts.run
+                parts[1:] = [Content(plain(run.dataset)), dim(plain(run.recipe))]
+            parts.append(state_of(row, None))
+            if is_open(row) and row.state != "queued":
+                parts.append(place_of(row))
+            title = Content("  ").join(parts)
+            words, note = self._status(row), self._note(row)
+        self.query_one("#follow-title", Static).update(title)
+        self.query_one("#follow-status", Static).update(words)
+        shown = self.query_one("#follow-note", Static)
+        shown.display = bool(note.plain)
+        shown.update(note)
+
+    def _status(self, row: QueueRow) -> Content:
+        update = self._update
+        if row.state == "queued":
+            return Content(plain(self._why))
+        if is_open(row):
+            words = going(row, update, memory=True)
+            if update is None or not update.total:
+                return Content("  ").join(words)
+            share = Content(f"{update.step / update.total:.0%}".replace("%", " %"))
+            rest = Content("  ").join(words)
+            room = min(_BAR_MOST, self.size.width - rest.cell_length - share.cell_length - 4)
+            line = [share, bar(update.step / update.total, room)] if room >= 6 else [share]
+            return Content("  ").join([*line, rest])
+        words = [Content(took(row))] if took(row) else []
+        if update is not None and update.total:
+            words.append(Content.assemble(f"{number(update.step)}/{number(update.total)}", (" steps", "$dim")))
+            if update.checkpoint is not None and row.state != "succeeded":
+                words.append(Content.assemble(("checkpoint at ", "$dim"), number(update.checkpoint)))
+        words.append(dim(ago(row.finished_at)))
+        return Content("  ").join(words)
+
+    def _note(self, row: QueueRow) -> Content:
+        """What came of it, or what went wrong, in full."""
+        lines: list[Content] = []
+        if row.versions:
+            made = Content(", ").join([Content.styled(plain(one), "bold") for one in row.versions])
+            lines.append(Content.assemble(("→ ", "$success"), made, ("   v shows it", "$dim")))
+        if row.error and row.state != "queued":
+            failed = row.state in ("failed", "lost")
+            lines.append(Content.styled(plain(row.error), "$error" if failed else "$warning"))
+        update = self._update
+        if update is not None and update.resumed_from and is_open(row):
+            lines.append(dim(f"attempt {update.attempt}, went on from step {number(update.resumed_from)}"))
+        return Content("\n").join(lines)
+
+    def _show_facts(self) -> None:
+        box = self.query_one("#follow-facts")
+        row, facts = self.row, self._facts
+        box.display = facts is not None and row is not None and not is_open(row)
+        if facts is None:
+            return
+        run = facts.run
+        lines = [
+            ("base", plain(run.base)),
+            ("trainer", plain(run.trainer)),
+            ("engine", _engine(run.engine)),
+            ("figures", _figures(run.metrics)),
+            ("asked for", plain(f"{run.cause}, {run.requested_by}, {ago(run.created_at)}")),
+        ]
+        if facts.changed:
+            shown = [
+                f"{plain(name)} {_value(value)} (recipe {_value(before)})" for name, before, value in facts.changed
+            ]
+            more = len(shown) - _CHANGED_MOST
+            lines.append(("differs", ", ".join(shown[:_CHANGED_MOST]) + (f" and {more} more" if more > 0 else "")))
+        elif facts.changed is not None:
+            lines.append(("differs", "in nothing from the recipe"))
+        content = [Content.assemble((f"{name:<11}", "$dim"), text) for name, text in lines if text]
+        self.query_one("#follow-made", Static).update(Content("\n").join(content))
+
+    # curves and pictures
+
+    def _show_charts(self) -> None:
+        update, row = self._update, self.row
+        loss, rate = self.query_one("#follow-loss", RunChart), self.query_one("#follow-rate", RunChart)
+        trains = row is not None and row.kind == "train"
+        pictures = self.view == "samples"
+        self.set_class(not trains and not pictures, "-quiet")
+        if self.view != "curves" or not trains:
+            return
+        if update is None:
+            loss.show((), ())
+            rate.show((), ())
+            return
+        loss.show(
+            update.loss.steps,
+            update.loss.values,
+            last=update.loss.last,
+            total=update.total,
+            dotted=(update.validation.steps, update.validation.values),
+            dotted_title="validation",
+        )
+        rate.show(
+            update.learning_rate.steps, update.learning_rate.values, last=update.learning_rate.last, total=update.total
+        )
+
+    def _show_samples(self) -> None:
+        """Put up the newest pictures, newest first."""
+        update = self._update
+        if self.view != "samples":
+            return
+        paths = update.samples[::-1][:_PICTURES] if update is not None else ()
+        pictures = list(self.query(Picture))
+        if not paths:
+            pictures[0].show(None, "It made no pictures yet.")
+        for at, picture in enumerate(pictures):
+            picture.display = at < max(1, len(paths))
+        if paths != self._samples:
+            self._samples = paths
+            self.run_worker(self._open_samples(paths), group="samples", exclusive=True, exit_on_error=False)
+
+    async def _open_samples(self, paths: Sequence[Path]) -> None:
+        missing = [path for path in paths if path not in self._opened]
+        self._opened = {path: self._opened[path] for path in paths if path in self._opened}
+        self._opened |= await in_thread(_open, missing)
+        for picture, path in zip(self.query(Picture), paths, strict=False):
+            image = self._opened.get(path)
+            if image is None:
+                picture.show(None, f"{path.stem} cannot be read")
+            else:
+                picture.show_image(image, path.stem)
+
+
+def _open(paths: Sequence[Path]) -> "dict[Path, Pillow.Image | None]":
+    from assetforge.errors import AssetForgeError
+    from assetforge.store.imaging import load_srgb
+
+    found: dict[Path, Pillow.Image | None] = {}
+    for path in paths:
+        try:
+            found[path] = load_srgb(path.read_bytes(), name=path.name, longest=_SAMPLE_SIDE)
+        except (AssetForgeError, OSError):
+            # It may still be written, or be gone.
+            found[path] = None
+    return found
+
+
+def _engine(engine: "dict[str, object]") -> str:
+    names = ("device_name", "device", "dtype", "precision", "torch", "diffusers")
+    parts = {str(engine[name]): name for name in names if engine.get(name)}
+    return plain(", ".join(f"{name} {value}" if name in names[4:] else value for value, name in parts.items()))
+
+
+def _figures(metrics: "dict[str, object]") -> str:
+    parts = []
+    for name, value in metrics.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            shown = (
+                size(round(value * 1_000_000))
+                if name == "memory_mb"
+                else number(value)
+                if isinstance(value, int)
+                else figure(value)
+            )
+            parts.append(f"{plain(name.removesuffix('_mb')).replace('_', ' ')} {shown}")
+    return ", ".join(parts)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return plain(str(value), 40) or "empty"
