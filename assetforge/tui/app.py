@@ -1,10 +1,12 @@
 """The program: which film is open, which screen is on top, what is refreshed when the database changes."""
 
 import gc
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual.actions import ActionParseResult
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.color import Color
@@ -12,7 +14,7 @@ from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import Screen
 
-from assetforge.db.browse.pulse import Ended, Pulse, ended, take_pulse
+from assetforge.db.browse.pulse import NO_PULSE, Ended, Pulse, ended, take_pulse
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
 from assetforge.tui.images.protocol import TerminalPictures, replay
@@ -20,12 +22,14 @@ from assetforge.tui.preferences import Preferences
 from assetforge.tui.screens.base import FilmScreen
 from assetforge.tui.session import FilmSession, in_thread
 from assetforge.tui.state import State
+from assetforge.tui.streams import without_descriptor
 from assetforge.tui.theme import DEFAULT_THEME, THEMES
 from assetforge.tui.widgets.lines import TopLine
 from assetforge.tui.words import count_of, plain
 
 if TYPE_CHECKING:
     from assetforge.tui.images.thumbnails import Thumbnails
+    from assetforge.tui.screens.importing import Import
 
 __all__ = ["FilmApp"]
 
@@ -33,6 +37,7 @@ _LOOK_S = 0.4
 """How often the number that tells of writes is looked at; it costs microseconds."""
 
 _DIM = 0.42
+_TOLD_S = 8
 
 _AREAS = {
     "runs": "assetforge.tui.screens.runs:RunsScreen",
@@ -59,14 +64,15 @@ class FilmApp(App[None]):
     CSS_PATH = Path(__file__).parent / "styles" / "app.tcss"
     # Our own action opens the palette; Textual's own binding would stand beside it.
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
-    VERTICAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-low"), (32, "-tall"), (50, "-towering")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]  # noqa: RUF012 - Textual's own declaration
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall"), (50, "-towering")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
 
     def __init__(
         self, film: Path | None, *, preferences: Preferences, pictures: TerminalPictures, state: State
     ) -> None:
         super().__init__()
+        without_descriptor(self)
         self.session: FilmSession | None = None
         self.film_title = ""
         self.doing = Content("")
@@ -77,7 +83,9 @@ class FilmApp(App[None]):
         self.pulse: Pulse | None = None
         self._first_film = film
         self._seen_version = 0
+        self.importing: Import | None = None
         self._told_clashes: set[str] = set()
+        self._told_errors: dict[str, float] = {}
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = preferences.theme if preferences.theme in self.available_themes else DEFAULT_THEME
@@ -115,17 +123,32 @@ class FilmApp(App[None]):
     def _begin(self) -> None:
         film = self._first_film
         if film is not None:
-            self.run_worker(self._open(film), exit_on_error=False, group="open")
+            self.run_worker(self._open_first(film), exit_on_error=False, group="open")
 
-    async def _open(self, root: Path) -> bool:
+    async def _open_first(self, root: Path) -> None:
+        from assetforge.tui.screens.films import FilmsScreen
+
+        session = await self._opened(root)
+        if session is not None:
+            await self._use(session)
+        else:
+            await self.switch_screen(FilmsScreen())
+
+    async def _opened(self, root: Path) -> FilmSession | None:
+        """A film that can be read; else why it cannot is told."""
         session = FilmSession(root)
         try:
             await session.open()
-            self.pulse = take_pulse(session.reader)
-        except AssetForgeError as error:
+            take_pulse(session.reader)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a film, others can be opened
             self.tell_error(error)
             session.close()
-            return False
+            return None
+        return session
+
+    async def _use(self, session: FilmSession) -> None:
+        root = session.root
+        self.pulse = take_pulse(session.reader)
         self.film_title = plain(await in_thread(_title_of, root))
         if self.terminal_pictures.protocol != "off":
             self.pictures = await in_thread(_thumbnails, session, self.call_soon, self.console)
@@ -135,7 +158,6 @@ class FilmApp(App[None]):
         self._write_doing()
         self._tell_screen()
         self.set_timer(1.0, self._warm_up)
-        return True
 
     def _warm_up(self) -> None:
         """Import the services while the person looks, so that the first action does not wait for that."""
@@ -155,17 +177,26 @@ class FilmApp(App[None]):
         self.run_worker(warm(), exit_on_error=False, group="warm")
 
     async def open_film(self, root: Path) -> None:
-        """Close the film that is open and show another one's assets."""
+        """Show another film's assets and close the one that is open; when it cannot be opened, that one stays."""
         from assetforge.tui.screens.film import AssetsScreen
 
+        session = await self._opened(root)
+        if session is None:
+            return
+        await self._to_bottom()
         self.close_film()
-        if await self._open(root):
-            await self._to_bottom()
+        await self._use(session)
+        if isinstance(self.screen, AssetsScreen):
+            await self.switch_screen(AssetsScreen())
+        else:
             await self.push_screen(AssetsScreen())
-            self._tell_screen()
+        self._write_doing()
+        self._tell_screen()
 
     def close_film(self) -> None:
         """Let go of the film; its jobs go on."""
+        if self.importing is not None:
+            self.importing.stop = True
         if self.pictures is not None:
             self.pictures.close()
             self.pictures = None
@@ -184,20 +215,34 @@ class FilmApp(App[None]):
         session = self.session
         if session is None or not session.is_open:
             return
+        if not session.reader.is_there:
+            self.tell(f"{session.root} is gone. Was it moved, or its disk taken away?", severity="error")
+            self.run_worker(self._leave_film(), exit_on_error=False, group="open", exclusive=True)
+            return
         try:
             version = session.reader.version()
             if version == self._seen_version:
                 return
-            self._seen_version = version
-            before, self.pulse = self.pulse, take_pulse(session.reader)
-            news = ended(session.reader, before, self.pulse) if before else []
+            before, pulse = self.pulse, take_pulse(session.reader)
+            news = ended(session.reader, before, pulse) if before else []
         except AssetForgeError as error:
             self.tell_error(error)
             return
+        self._seen_version, self.pulse = version, pulse
         self._write_doing()
         for one in news:
             self._tell_end(one)
         self._tell_screen()
+
+    async def _leave_film(self) -> None:
+        """All films; the one that was open can no longer be used."""
+        from assetforge.tui.screens.films import FilmsScreen
+
+        self.close_film()
+        await self._to_bottom()
+        if not isinstance(self.screen, FilmsScreen):
+            await self.switch_screen(FilmsScreen())
+        self._write_doing()
 
     def _tell_screen(self) -> None:
         if isinstance(self.screen, FilmScreen) and self.session is not None and self.session.is_open:
@@ -205,10 +250,9 @@ class FilmApp(App[None]):
             self.screen.film_changed()
 
     def _write_doing(self) -> None:
-        pulse = self.pulse
-        if pulse is None:
-            return
-        parts = []
+        pulse, parts = self.pulse or NO_PULSE, []
+        if self.importing is not None:
+            parts.append(self.importing.shown())
         if pulse.running:
             parts.append(Content.assemble(("⏵ ", "$secondary"), count_of(pulse.running, "job")))
         if pulse.queued:
@@ -219,7 +263,7 @@ class FilmApp(App[None]):
             parts.append(
                 Content.assemble((f"✕ {count_of(pulse.watch_problems, 'folder')} cannot be watched", "$error"))
             )
-        self.doing = Content("  ·  ").stylize("$dim").join(parts) if parts else Content("quiet")
+        self.doing = Content("  ·  ").stylize("$dim").join(parts) if parts else Content("quiet" if self.pulse else "")
         for top in self.screen.query(TopLine):
             top.doing = self.doing
 
@@ -241,12 +285,35 @@ class FilmApp(App[None]):
         self.notify(plain(sentence, 400), title=plain(title), severity=severity, markup=False, timeout=8)
 
     def tell_error(self, error: Exception) -> None:
-        """What went wrong, as one sentence and what to do."""
+        """What went wrong, as one sentence and what to do; the same is not told again while it stands there."""
         if isinstance(error, AssetForgeError):
-            self.tell(f"{error.message} {error.hint}".strip(), severity="error")
+            sentence = f"{error.message} {error.hint}".strip()
         else:
             self.log.error(error)
-            self.tell(f"That failed unexpectedly: {type(error).__name__}: {error}", severity="error")
+            sentence = f"That failed unexpectedly: {type(error).__name__}: {error}"
+        now = time.monotonic()
+        self._told_errors = {told: at for told, at in self._told_errors.items() if now - at < _TOLD_S}
+        if sentence not in self._told_errors:
+            self._told_errors[sentence] = now
+            self.tell(sentence, severity="error")
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key, a click or the palette asks for; what goes wrong is told and ends nothing."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except Exception as error:  # noqa: BLE001 - whatever a screen, a service or a plugin raises, the program lives on
+            self.tell_error(error)
+            return True
+
+    def show_importing(self, what: "Import | None") -> None:
+        """Say in the first line that pictures are being taken in, or that they no longer are."""
+        self.importing = what
+        self._write_doing()
 
     async def action_films(self) -> None:
         """All films; the open one stays open until another is chosen."""
