@@ -1,60 +1,36 @@
 """What can be done to assets from their list: open, train, freeze, add, import, change, put aside."""
 
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from textual.content import Content
 
+from assetforge.errors import AssetForgeError
 from assetforge.tui.screens.base import acting
 from assetforge.tui.screens.dialogs import ConfirmDialog, Field, FieldsDialog
+from assetforge.tui.screens.importing import import_pictures
 from assetforge.tui.words import count_of, plain
 
 if TYPE_CHECKING:
     from textual.screen import Screen
 
     from assetforge.db.browse.assets import AssetRow
+    from assetforge.services.datasets import DatasetInfo
     from assetforge.tui.app import FilmApp
     from assetforge.tui.session import FilmSession
+    from assetforge.tui.widgets.items import VirtualItems
 
     _Base = Screen[None]
 else:
     _Base = object
 
-__all__ = ["AssetActions", "import_pictures"]
+__all__ = ["AssetActions", "frozen"]
 
+_NAMED = 8
+_TOLD = 3
 
-async def import_pictures(app: "FilmApp", session: "FilmSession", asset: str) -> None:
-    """Ask for a folder or file and take its pictures in, with what became of them as a sentence."""
-    answer = await app.push_screen_wait(
-        FieldsDialog(
-            f"Import pictures as references of {asset}",
-            [
-                Field(name="path", title="folder or file", placeholder="~/stills/mara", required=True),
-                Field(name="origin", title="where from", placeholder="stills of day 3"),
-                Field(name="rights", title="rights", placeholder="cleared, actor's release 12"),
-            ],
-            "Files are only read and copied. Captions come from .txt files beside them.",
-        )
-    )
-    if not isinstance(answer, dict):
-        return
-    from assetforge.services.ingest import add_references
-
-    path = Path(answer["path"].strip()).expanduser()
-    app.tell(f"Reading {path} …")
-    report = await session.run(add_references, asset, [path], origin=answer["origin"], rights=answer["rights"])
-    parts = [f"{count_of(len(report.added), 'picture')} added to {asset}"]
-    if report.captions:
-        parts.append(f"{count_of(report.captions, 'caption')} read")
-    if report.duplicates:
-        parts.append(f"{len(report.duplicates)} were there already")
-    if report.near_duplicates:
-        parts.append(f"{len(report.near_duplicates)} look like others")
-    app.tell(", ".join(parts) + ".")
-    for refused in report.refused[:3]:
-        app.tell(f"{refused.message} {refused.hint}".strip(), severity="warning")
-    if len(report.refused) > 3:
-        app.tell(f"{len(report.refused)} files were refused in all.", severity="warning")
+_KINDS = ("character", "prop", "style")
+"""Types that are there without any plugin."""
 
 
 class AssetActions(_Base):
@@ -66,6 +42,8 @@ class AssetActions(_Base):
         def film_app(self) -> FilmApp: ...
         @property
         def session(self) -> FilmSession: ...
+        @property
+        def items(self) -> VirtualItems[AssetRow]: ...
 
     def chosen(self) -> "list[AssetRow]":
         """The marked assets, or the one under the cursor."""
@@ -116,48 +94,81 @@ class AssetActions(_Base):
             ConfirmDialog(title, f"{names}. What changed is frozen first.", yes="Train")
         ):
             return
-        for row in rows:
-            await self.session.run(freeze, row.name)
-            asked = await self.session.run(request_training, row.name)
-            if asked.reused:
-                self.film_app.tell(f"{asked.reused} was trained on exactly this already.")
+        async def train(name: str) -> str:
+            await self.session.run(freeze, name)
+            asked = await self.session.run(request_training, name)
+            return f"trained on exactly this already: {asked.reused}" if asked.reused else f"queued: {name}"
+
+        await self._each(rows, train)
         await self.session.run(ensure_supervisor)
+
+    async def _each(self, rows: "Sequence[AssetRow]", act: Callable[[str], Awaitable[str]]) -> None:
+        """Do something to each asset, whatever is wrong with the others, and tell in one sentence what became of them.
+
+        Args:
+            rows: The assets.
+            act: Gives what became of one as ``what: which``; those with the same ``what`` are told together.
+        """
+        became: dict[str, list[str]] = {}
+        problems: list[str] = []
+        for row in rows:
+            try:
+                what, _, which = (await act(row.name)).partition(": ")
+                became.setdefault(what, []).append(which)
+            except AssetForgeError as error:
+                problems.append(f"{row.name}: {error.message}" if len(rows) > 1 else f"{error.message} {error.hint}")
+        if became:
+            said = [f"{what} {_some(which)}" for what, which in became.items()]
+            self.film_app.tell("; ".join(said).capitalize() + ".")
+        if problems:
+            rest = f" And {len(problems) - _TOLD} more." if len(problems) > _TOLD else ""
+            self.film_app.tell(plain(" ".join(problems[:_TOLD]), 360) + rest, severity="error")
 
     @acting
     async def action_freeze(self) -> None:
         """What is active now becomes a dataset version."""
         from assetforge.services.datasets import freeze
 
-        for row in self.chosen():
-            info = await self.session.run(freeze, row.name)
-            if info.is_new:
-                self.film_app.tell(f"{info.address}: {info.train_count} to train on, {info.held_out_count} held out.")
-            else:
-                self.film_app.tell(f"Nothing changed since {info.address}.")
+        rows = self.chosen()
+        if len(rows) == 1:
+            info = await self.session.run(freeze, rows[0].name)
+            self.film_app.tell(frozen(info))
+            return
+
+        async def freeze_one(name: str) -> str:
+            info = await self.session.run(freeze, name)
+            return f"frozen: {info.address}" if info.is_new else f"nothing changed since: {info.address}"
+
+        await self._each(rows, freeze_one)
 
     @acting
     async def action_new(self) -> None:
         """A new asset, then its pictures."""
         from assetforge.services.assets import add_asset
 
-        kinds = await self.session.run(_asset_types)
-        answer = await self.app.push_screen_wait(
-            FieldsDialog(
-                "New asset",
-                [
-                    Field(name="type", title="type", choices=[(kind, kind) for kind in kinds]),
-                    Field(name="name", title="name", placeholder="mara", required=True),
-                    Field(name="trigger", title="trigger", placeholder="mrvale; empty takes the name"),
-                    Field(name="class_word", title="class word", placeholder="woman; empty takes that of the type"),
-                ],
-                "The trigger is a word that the base model does not know; it calls the LoRA.",
-                check=_name_problem,
-            )
+        dialog = FieldsDialog(
+            "New asset",
+            [
+                Field(name="name", title="name", placeholder="mara", required=True),
+                Field(name="type", title="type", choices=[(kind, kind) for kind in _KINDS]),
+                Field(name="trigger", title="trigger", placeholder="mrvale; empty takes the name"),
+                Field(name="class_word", title="class word", placeholder="woman; empty takes that of the type"),
+            ],
+            "The trigger is a word that the base model does not know; it calls the LoRA.",
+            check=_name_problem,
         )
+        # The question is there at once, since people write on; what plugins add to the types comes when they are loaded.
+        self._offer_types(dialog)
+        answer = await self.app.push_screen_wait(dialog)
         if isinstance(answer, dict):
             values: dict[str, Any] = {key: value.strip() for key, value in answer.items()}
             added = await self.session.run(add_asset, values.pop("name"), values.pop("type"), **values)
             self.film_app.tell(f"{added.name} is there. Its inbox is {added.references}; i imports pictures.")
+
+    @acting
+    async def _offer_types(self, dialog: FieldsDialog) -> None:
+        kinds = await self.session.run(_asset_types)
+        dialog.offer("type", [(kind, kind) for kind in kinds])
 
     @acting
     async def action_import(self) -> None:
@@ -202,8 +213,25 @@ class AssetActions(_Base):
         names = ", ".join(plain(row.name) for row in rows[:8])
         title = f"{'Take back' if back else 'Put aside'} {count_of(len(rows), 'asset')}?"
         if await self.app.push_screen_wait(ConfirmDialog(title, Content(f"{names}. Nothing is deleted."))):
-            for row in rows:
-                await self.session.run(set_asset, row.name, archived=not back)
+
+            async def put(name: str) -> str:
+                await self.session.run(set_asset, name, archived=not back)
+                return f"{'back' if back else 'aside'}: {name}"
+
+            await self._each(rows, put)
+            self.items.set_marks(())
+
+
+def frozen(info: "DatasetInfo") -> str:
+    """What became of a freeze, in a sentence."""
+    if not info.is_new:
+        return f"Nothing changed since {info.address}."
+    return f"{info.address}: {info.train_count} to train on, {info.held_out_count} held out."
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _asset_types(_project: object) -> list[str]:

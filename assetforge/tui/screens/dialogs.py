@@ -1,13 +1,14 @@
 """Questions: a text, a choice, several fields, yes or no. Each is a small window; escape answers nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import DescendantFocus
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
@@ -187,6 +188,12 @@ class Field:
     required: bool = False
 
 
+class _Choices(Select[str]):
+    """A choice among fields: enter goes on, as it does in a text; down opens the list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.next", "next", show=False, id="dialog.next")]
+
+
 class FieldsDialog(_Dialog):
     """Several fields at once; gives a dict of texts by name, or ``None``.
 
@@ -217,7 +224,7 @@ class FieldsDialog(_Dialog):
                     with Horizontal(classes="dialog-field"):
                         yield Static(Content(one.title), classes="dialog-label")
                         if one.choices:
-                            yield Select(
+                            yield _Choices(
                                 [(Content(title), value) for title, value in one.choices],
                                 value=one.value or one.choices[0][1],
                                 allow_blank=False,
@@ -233,13 +240,31 @@ class FieldsDialog(_Dialog):
                                 compact=True,
                             )
             yield Static("", classes="dialog-problem", markup=False)
-            yield Static(
-                Content("tab, enter  next      enter at the last  take it      esc  cancel"), classes="dialog-keys"
-            )
+            keys = "enter  next, at the last take it      "
+            keys += "↓  choose      " if any(one.choices for one in self._fields) else ""
+            yield Static(Content(f"{keys}esc  cancel"), classes="dialog-keys")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """The title of the field that the keys go to stands out."""
+        for row in self.query(".dialog-field"):
+            row.set_class(row in event.widget.ancestors, "-here")
+
+    def offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
+        """Other choices for a field, for what is only known when the question is asked already; what was chosen stays."""
+        self._fields = [replace(one, choices=choices) if one.name == name else one for one in self._fields]
+        for select in self.query(f"#field-{name}").results(_Choices):
+            chosen = select.value
+            select.set_options([(Content(title), value) for title, value in choices])
+            if chosen in {value for _title, value in choices}:
+                select.value = chosen
+
+    def on_input_submitted(self, _event: Input.Submitted) -> None:
+        """Enter in a text."""
+        self.action_next()
+
+    def action_next(self) -> None:
         """The next field, or the answer."""
-        if event.input.id == f"field-{self._fields[-1].name}":
+        if self.focused is self.query_one(f"#field-{self._fields[-1].name}"):
             self._take()
         else:
             self.focus_next()
