@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
@@ -31,12 +32,18 @@ View = Literal["curves", "log", "samples"]
 
 _PICTURES = 8
 _SAMPLE_SIDE = 768
-_BAR_MOST = 40
+_LABEL = 11
 _CHANGED_MOST = 12
 
 
 class RunFollow(Widget):
-    """The followed run. Whoever owns it tells it what was read; it asks for nothing but pictures."""
+    """The followed run. Whoever owns it tells it what was read; it asks for nothing but pictures.
+
+    Attributes:
+        row: The job; ``None`` when nothing is followed.
+        view: What is shown of it.
+        full: It has the screen for itself, so that there is room for everything that it was made of.
+    """
 
     DEFAULT_CSS = """
     RunFollow {
@@ -68,6 +75,7 @@ class RunFollow(Widget):
         super().__init__(id=id)
         self.row: QueueRow | None = None
         self.view: View = "curves"
+        self.full = False
         self._update: LiveUpdate | None = None
         self._facts: RunFacts | None = None
         self._why = ""
@@ -79,6 +87,7 @@ class RunFollow(Widget):
         """Lines, curves or samples, facts and log."""
         yield Static(id="follow-title", classes="follow-line", markup=False)
         yield Static(id="follow-status", classes="follow-line", markup=False)
+        yield Static(id="follow-bar", classes="follow-line", markup=False)
         yield Static(id="follow-note", markup=False)
         with Vertical(id="follow-body"):
             with Vertical(id="follow-seen"):
@@ -108,6 +117,7 @@ class RunFollow(Widget):
         self.view = view
         for one in ("curves", "log", "samples"):
             self.set_class(one == view, f"-{one}")
+        self._show_facts()
         self._show_charts()
         self._show_samples()
 
@@ -152,8 +162,9 @@ class RunFollow(Widget):
         self._show_facts()
 
     def on_resize(self) -> None:
-        """The bar is as long as there is room."""
+        """The bar is as long as there is room, and lines are broken anew."""
         self._show_words()
+        self._show_facts()
 
     # words
 
@@ -175,6 +186,13 @@ class RunFollow(Widget):
         shown = self.query_one("#follow-note", Static)
         shown.display = bool(note.plain)
         shown.update(note)
+        self._show_bar()
+
+    def _show_bar(self) -> None:
+        row, update, shown = self.row, self._update, self.query_one("#follow-bar", Static)
+        shown.display = row is not None and row.state == "running" and update is not None and update.total > 0
+        if shown.display and update is not None:
+            shown.update(bar(update.step / update.total, self.size.width))
 
     def _status(self, row: QueueRow) -> Content:
         update = self._update
@@ -185,10 +203,7 @@ class RunFollow(Widget):
             if update is None or not update.total:
                 return Content("  ").join(words)
             share = Content(f"{update.step / update.total:.0%}".replace("%", " %"))
-            rest = Content("  ").join(words)
-            room = min(_BAR_MOST, self.size.width - rest.cell_length - share.cell_length - 4)
-            line = [share, bar(update.step / update.total, room)] if room >= 6 else [share]
-            return Content("  ").join([*line, rest])
+            return Content("  ").join([share, *words])
         words = [Content(took(row))] if took(row) else []
         if update is not None and update.total:
             words.append(Content.assemble(f"{number(update.step)}/{number(update.total)}", (" steps", "$dim")))
@@ -218,13 +233,7 @@ class RunFollow(Widget):
         if facts is None:
             return
         run = facts.run
-        lines = [
-            ("base", plain(run.base)),
-            ("trainer", plain(run.trainer)),
-            ("engine", _engine(run.engine)),
-            ("figures", _figures(run.metrics)),
-            ("asked for", plain(f"{run.cause}, {run.requested_by}, {ago(run.created_at)}")),
-        ]
+        lines = []
         if facts.changed:
             shown = [
                 f"{plain(name)} {_value(value)} (recipe {_value(before)})" for name, before, value in facts.changed
@@ -233,7 +242,16 @@ class RunFollow(Widget):
             lines.append(("differs", ", ".join(shown[:_CHANGED_MOST]) + (f" and {more} more" if more > 0 else "")))
         elif facts.changed is not None:
             lines.append(("differs", "in nothing from the recipe"))
-        content = [Content.assemble((f"{name:<11}", "$dim"), text) for name, text in lines if text]
+        lines.append(("asked for", plain(f"{run.cause}, {run.requested_by}, {ago(run.created_at)}")))
+        if self.full:
+            lines += [
+                ("base", plain(run.base)),
+                ("trainer", plain(run.trainer)),
+                ("engine", _engine(run.engine)),
+                ("figures", _figures(run.metrics)),
+            ]
+        width = max(20, box.scrollable_content_region.width or self.size.width)
+        content = [_hanging(name, text, width) for name, text in lines if text]
         self.query_one("#follow-made", Static).update(Content("\n").join(content))
 
     # curves and pictures
@@ -287,6 +305,12 @@ class RunFollow(Widget):
                 picture.show(None, f"{path.stem} cannot be read")
             else:
                 picture.show_image(image, path.stem)
+
+
+def _hanging(name: str, text: str, width: int) -> Content:
+    """A name, and beside it a text on as many lines as it needs."""
+    lines = wrap(text, width - _LABEL) or [""]
+    return Content.assemble((name.ljust(_LABEL), "$dim"), ("\n" + " " * _LABEL).join(lines))
 
 
 def _open(paths: Sequence[Path]) -> "dict[Path, Pillow.Image | None]":

@@ -66,19 +66,25 @@ def about(row: QueueRow, update: "LiveUpdate | None", why: str) -> Content:
 
 
 def going(row: QueueRow, update: "LiveUpdate | None", *, memory: bool = False) -> list[Content]:
-    """How far it is, how fast, how long still."""
+    """How far it is, how long still, how fast.
+
+    Args:
+        row: The job.
+        update: What its events say, where they were read.
+        memory: Say how much memory it takes too.
+    """
     if update is None or not update.total:
         total = row.total or 0
         return [Content.assemble(f"0/{number(total)}", (" starting", "$dim"))] if total else [dim("starting")]
     words = [Content(f"{number(update.step)}/{number(update.total)}")]
-    if update.it_per_s:
-        words.append(Content.assemble(_rate(update.it_per_s), (f" {_UNITS.get(row.kind, 'steps/s')}", "$dim")))
-    if memory and update.memory_mb:
-        words.append(_with_dim_unit(size(round(update.memory_mb * 1_000_000))))
     if row.cancel_requested:
         words.append(dim("saves and stops"))
     elif update.eta_s is not None:
         words.append(Content.assemble(duration(update.eta_s), (" left", "$dim")))
+    if update.it_per_s:
+        words.append(Content.assemble(_rate(update.it_per_s), (f" {_UNITS.get(row.kind, 'steps/s')}", "$dim")))
+    if memory and update.memory_mb:
+        words.append(_with_dim_unit(size(round(update.memory_mb * 1_000_000))))
     return words
 
 

@@ -35,7 +35,7 @@ _NOTHING = "Nothing was ever queued here. n starts a run from a form."
 _NOTHING_OPEN = "Nothing runs and nothing waits. n starts a run from a form, f shows what ended."
 
 _COLUMNS = (
-    Column("state", "state", 10, sortable=False),
+    Column("state", "state", 11, sortable=False),
     Column("run", "run", 7, sortable=False),
     Column("subject", "what", 0, sortable=False, minimum=15, priority=1),
     Column("about", "how far, or why not", 0, sortable=False, minimum=22),
@@ -63,7 +63,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         &.-wide #runs-right { width: 10fr; }
         &.-narrow #runs-panes { layout: vertical; }
         &.-narrow #runs-left { width: 1fr; padding: 0; }
-        &.-narrow #runs-right { width: 1fr; height: 5; border-left: none; border-top: solid $border-blurred; }
+        &.-narrow #runs-right { width: 1fr; height: 6; border-left: none; border-top: solid $border-blurred; }
         &.-narrow #runs-right #follow-body { display: none; }
         &.-narrow.-alone #runs-right { height: 1fr; border-top: none; }
         &.-narrow.-alone #runs-right #follow-body { display: block; }
@@ -185,10 +185,12 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         self._ended = {row.id: row.state for row in self._rows if self._ended.get(row.id) == row.state}
         table = self._table
         table.empty = _NOTHING if self._finished else _NOTHING_OPEN
-        table.set_source(ListSource(self._rows, key=lambda row: row.id))
+        table.set_source(ListSource[QueueRow](self._rows, key=lambda row: row.id))
         self.set_class(not self._rows, "-nothing")
         if self._wanted:
-            self.show_run(self._wanted)
+            wanted, self._wanted = self._wanted, 0
+            if not self._go_to_run(wanted):
+                self.film_app.tell(f"Run {wanted} is not among the last {_MOST_ROWS} jobs.", severity="warning")
         self._follow_current()
 
     def _cells(self, row: QueueRow) -> Sequence[Content | str]:
@@ -216,22 +218,22 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         self._table.refresh_items()
 
     def show_run(self, number: int) -> None:
-        """Put the cursor on a run, once the queue was read when it was not yet.
+        """Put the cursor on a run, once the queue was read when it is not in it yet.
 
         Args:
             number: Its number.
         """
+        if self._go_to_run(number):
+            return
+        # It may have been queued a moment ago.
+        self._wanted, self._finished = number, True
+        if self._read_once:
+            self.film_changed()
+
+    def _go_to_run(self, number: int) -> bool:
         found = next((row.id for row in self._rows if row.run == number), None)
-        self._wanted = 0
-        if found is not None:
-            self._table.go_to(found)
-        elif not self._read_once or not self._finished:
-            self._wanted = number
-            self._finished = True
-            if self._read_once:
-                self.film_changed()
-        else:
-            self.film_app.tell(f"Run {number} is not among the last {_MOST_ROWS} jobs.", severity="warning")
+        self._table.go_to(found)
+        return found is not None
 
     # the followed job
 
@@ -348,6 +350,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
 
     def _set_alone(self, *, alone: bool, view: View = "curves") -> None:
         self.set_class(alone, "-alone")
+        self._follow.full = alone
         self._follow.show_view(view)
         (self._follow.log_tail if alone else self._table).focus()
         self.show_place()

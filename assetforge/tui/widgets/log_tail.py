@@ -48,6 +48,8 @@ class LogTail(ScrollView, can_focus=True):
         self._texts: deque[str] = deque(maxlen=_MOST_LINES)
         self._rows: deque[str] = deque()
         self._heights: deque[int] = deque()
+        # Not where the scrolling is when it is asked: another size moves the end away before anybody hears of it.
+        self._at_end = True
 
     @property
     def lines(self) -> list[str]:
@@ -56,7 +58,7 @@ class LogTail(ScrollView, can_focus=True):
 
     def add(self, lines: Iterable[str]) -> None:
         """Add lines at the end; anybody's text, nothing in it is markup."""
-        follow, gone = self.is_vertical_scroll_end, 0
+        gone = 0
         width = self.scrollable_content_region.width
         for text in lines:
             if len(self._texts) == _MOST_LINES:
@@ -68,14 +70,20 @@ class LogTail(ScrollView, can_focus=True):
             self._texts.append(shown)
             if width:
                 self._wrap(shown, width)
-        self._lay_out(follow, gone)
+        self._lay_out(gone)
 
     def clear(self) -> None:
         """Forget all lines."""
         self._texts.clear()
         self._rows.clear()
         self._heights.clear()
-        self._lay_out(follow=True)
+        self._at_end = True
+        self._lay_out()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Whoever scrolls up wants to read there; whoever comes back wants to follow."""
+        super().watch_scroll_y(old_value, new_value)
+        self._at_end = new_value >= self.max_scroll_y
 
     def _wrap(self, text: str, width: int) -> None:
         parts, indent = [], ""
@@ -91,7 +99,8 @@ class LogTail(ScrollView, can_focus=True):
         self._rows.extend(parts)
         self._heights.append(len(parts))
 
-    def _lay_out(self, follow: bool, gone: int = 0) -> None:
+    def _lay_out(self, gone: int = 0) -> None:
+        follow = self._at_end
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows))
         if follow:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
@@ -102,14 +111,13 @@ class LogTail(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Wrap the lines anew."""
-        follow = self.is_vertical_scroll_end or not self._rows
         self._rows.clear()
         self._heights.clear()
         width = self.scrollable_content_region.width
         if width:
             for text in self._texts:
                 self._wrap(text, width)
-        self._lay_out(follow)
+        self._lay_out()
 
     def render_line(self, y: int) -> Strip:
         """A line of it."""

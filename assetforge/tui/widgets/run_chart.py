@@ -253,8 +253,8 @@ def figure(value: float) -> str:
     """A figure in about four characters: ``0.0812``, ``1.5e-3``, ``12.4``."""
     size = abs(value)
     if size and (size < 0.01 or size >= 100_000):
-        digits, _, power = f"{value:.1e}".partition("e")
-        return f"{digits.removesuffix('.0')}e{int(power)}".replace("-", "−")
+        factor, _, power = f"{value:.1e}".partition("e")
+        return f"{factor.removesuffix('.0')}e{int(power)}".replace("-", "−")
     digits = 4 if size < 1 else 3 if size < 10 else 1 if size < 1000 else 0
     return f"{value:.{digits}f}".replace("-", "−")
 
@@ -288,13 +288,12 @@ def _path(places: Sequence[int], values: Sequence[int]) -> list[tuple[int, int]]
         sums[x] = (total + y, count + 1)
     points = [(x, total / count) for x, (total, count) in sums.items()]
     found: list[tuple[int, int]] = []
-    for (x, y), (next_x, next_y) in pairwise(points):
-        before = round(y)
-        for at in range(x, next_x):
-            now = round(y + (next_y - y) * (at + 1 - x) / (next_x - x))
-            found += [(at, row) for row in (range(before, now) if now > before else range(before, now, -1))] or [
-                (at, before)
-            ]
+    for (left, high), (right, low) in pairwise(points):
+        before = round(high)
+        for at in range(left, right):
+            now = round(high + (low - high) * (at + 1 - left) / (right - left))
+            rows = range(before, now) if now > before else range(before, now, -1)
+            found += [(at, row) for row in rows or (before,)]
             before = now
     if points:
         found.append((points[-1][0], round(points[-1][1])))
