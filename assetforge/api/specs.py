@@ -315,11 +315,11 @@ class CommandSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenSpec(Spec):
-    """A TUI screen of a plugin.
+    """A TUI screen of a plugin, in the palette under its title.
 
     Attributes:
-        load: ``"package.module:ScreenClass"``.
-        key: Key that opens it, if any.
+        load: ``"package.module:ScreenClass"``, a ``textual.screen.Screen`` that is made with the film's folder (a :class:`~pathlib.Path`).
+        key: Key that opens it from every screen that does not use that key itself; empty for none.
     """
 
     load: str

@@ -28,6 +28,7 @@ from assetforge.tui.widgets.lines import TopLine
 from assetforge.tui.words import count_of, plain
 
 if TYPE_CHECKING:
+    from assetforge.api.specs import ScreenSpec
     from assetforge.tui.images.thumbnails import Thumbnails
     from assetforge.tui.screens.importing import Import
 
@@ -166,10 +167,15 @@ class FilmApp(App[None]):
             return
 
         async def warm() -> None:
+            from assetforge.tui.plugin_screens import plugin_screens
+
             if self.session is session:
                 project = await session.run(lambda project: project)
                 for remark in project.remarks:
                     self.tell(remark)
+                for spec in await plugin_screens():
+                    if spec.key:
+                        self.bind(spec.key, f"plugin_screen({spec.name!r})", description=plain(spec.title), show=False)
                 # What was imported stays for good; looking through it again and again is what makes frames late.
                 gc.collect()
                 gc.freeze()
@@ -357,6 +363,24 @@ class FilmApp(App[None]):
     async def action_happened(self) -> None:
         """What happened to the film."""
         await self._show_area("happened")
+
+    async def show_plugin_screen(self, spec: "ScreenSpec") -> None:
+        """Open a screen that a plugin brings."""
+        from assetforge.tui.plugin_screens import make_screen
+
+        if self._needs_film() and self.session is not None:
+            try:
+                await self.push_screen(await make_screen(self.session, spec))
+            except AssetForgeError as error:
+                self.tell_error(error)
+
+    async def action_plugin_screen(self, name: str) -> None:
+        """The key of a plugin's screen."""
+        from assetforge.tui.plugin_screens import plugin_screens
+
+        for spec in await plugin_screens():
+            if spec.name == name:
+                await self.show_plugin_screen(spec)
 
     def _needs_film(self) -> bool:
         if self.session is None or not self.session.is_open:

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.dom import DOMNode
 
 from assetforge.tui.actions import ACTIONS, Action, actions_of
+from assetforge.tui.plugin_screens import plugin_screens
 from assetforge.tui.screens.base import FilmScreen
 from assetforge.tui.words import plain
 
@@ -86,4 +87,30 @@ class FindProvider(Provider):
         await cast("FilmApp", self.app).go_to(found.kind, found.address)
 
 
-PROVIDERS = [ActionsProvider, FindProvider]
+class PluginScreensProvider(Provider):
+    """Screens that plugins bring."""
+
+    async def startup(self) -> None:
+        """Ask the plugins once, while the palette opens."""
+        app = cast("FilmApp", self.app)
+        self._screens = await plugin_screens() if app.session is not None else []
+
+    async def search(self, query: str) -> Hits:
+        """Those that match."""
+        matcher = self.matcher(query)
+        for spec in self._screens:
+            score = matcher.match(spec.title)
+            if score > 0:
+                show = partial(cast("FilmApp", self.app).show_plugin_screen, spec)
+                yield Hit(
+                    score, matcher.highlight(plain(spec.title)), show, text=plain(spec.title), help=plain(spec.summary)
+                )
+
+    async def discover(self) -> Hits:
+        """All of them."""
+        for spec in self._screens:
+            show = partial(cast("FilmApp", self.app).show_plugin_screen, spec)
+            yield DiscoveryHit(Content(plain(spec.title)), show, text=plain(spec.title), help=plain(spec.summary))
+
+
+PROVIDERS = [ActionsProvider, FindProvider, PluginScreensProvider]

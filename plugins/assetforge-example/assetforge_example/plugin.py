@@ -12,6 +12,7 @@ from assetforge.api.specs import (
     MetricSpec,
     RecipeSpec,
     RendererSpec,
+    ScreenSpec,
     SuiteBlock,
     SuiteSpec,
     TrainerSpec,
@@ -162,6 +163,19 @@ def register_commands() -> Sequence[CommandSpec]:
             path=("example", "palette"),
             help="Show the main colours of a picture.",
             load="assetforge_example.commands:palette",
+        )
+    ]
+
+
+@hookimpl
+def register_screens() -> Sequence[ScreenSpec]:
+    """A screen of the terminal program, in its palette under this title."""
+    return [
+        ScreenSpec(
+            name="example-inboxes",
+            title="Count files in the inboxes",
+            summary="How many files lie in each asset's inbox.",
+            load="assetforge_example.screens:InboxScreen",
         )
     ]
 
