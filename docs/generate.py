@@ -1,6 +1,6 @@
-"""Fill the generated parts of docs/plugins.md: the table of hooks, the table of specs, and the quotes from plugins/assetforge-example.
+"""Fill the generated parts of docs/plugins.md (the table of hooks, the table of specs, the quotes from plugins/assetforge-example) and of docs/tui.md (the table of actions).
 
-``python docs/generate.py`` rewrites the file; a test compares it. A generated part stands between ``<!-- begin: WHAT -->`` and ``<!-- end -->``.
+``python docs/generate.py`` rewrites the files; a test compares them. A generated part stands between ``<!-- begin: WHAT -->`` and ``<!-- end -->``.
 """
 
 import ast
@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 
 from assetforge.api import HookSpecs, specs
+from assetforge.tui.actions import ACTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
-GUIDE = ROOT / "docs" / "plugins.md"
+GUIDES = (ROOT / "docs" / "plugins.md", ROOT / "docs" / "tui.md")
 _PART = re.compile(r"(<!-- begin: (?P<what>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -71,16 +72,27 @@ def _symbol(text: str, symbol: str) -> str:
     raise LookupError(f"There is no {symbol} to quote.")
 
 
+def actions() -> str:
+    """One row per action of the terminal program."""
+    rows = ["| action | keys | what it does | command line |", "|---|---|---|---|"]
+    for one in ACTIONS:
+        keys = ", ".join(f"`{key}`" for key in one.keys.split(",") if key)
+        rows.append(f"| `{one.id}` | {keys} | {one.title} | `{one.twin}` |")
+    return "\n".join(rows) + "\n"
+
+
 def filled(text: str) -> str:
     """The guide with every generated part made anew."""
 
     def part(match: re.Match[str]) -> str:
         what = match["what"]
-        made = {"hooks": hooks, "specs": spec_fields}[what]() if what in {"hooks", "specs"} else quote(what)
+        tables = {"hooks": hooks, "specs": spec_fields, "actions": actions}
+        made = tables[what]() if what in tables else quote(what)
         return f"{match[1]}{made}{match[3]}"
 
     return _PART.sub(part, text)
 
 
 if __name__ == "__main__":
-    GUIDE.write_text(filled(GUIDE.read_text("utf-8")), "utf-8")
+    for guide in GUIDES:
+        guide.write_text(filled(guide.read_text("utf-8")), "utf-8")

@@ -21,8 +21,9 @@ def generate():
 
 
 def test_tables_and_quotes_are_those_of_the_code(generate) -> None:
-    text = GUIDE.read_text("utf-8")
-    assert generate.filled(text) == text, "docs/plugins.md is out of date: run `python docs/generate.py`"
+    for guide in generate.GUIDES:
+        text = guide.read_text("utf-8")
+        assert generate.filled(text) == text, f"{guide} is out of date: run `python docs/generate.py`"
 
 
 def test_every_hook_is_in_the_table_with_its_arguments(generate) -> None:
