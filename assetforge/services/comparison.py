@@ -70,6 +70,7 @@ from assetforge.services.versions import find_version, row_id, standing
 __all__ = [
     "ComparisonInfo",
     "close_job",
+    "compared_sides",
     "get_comparison",
     "list_comparisons",
     "plan_job",
@@ -122,7 +123,7 @@ def request_comparison(
     """
     where = executor or project.config.defaults.executor
     with project.read() as session:
-        asset, version, baseline = _sides(session, new, base)
+        asset, version, baseline = compared_sides(session, new, base)
         references = held_out_references(session, asset, version, baseline)
     addresses = [version_address(asset.name, one.number) for one in (version, baseline) if one is not None]
     settings = load_settings(project.config).regression
@@ -168,7 +169,13 @@ def request_comparison(
         return comparison_info(session, last_round(session, comparison_row(session, asked)))
 
 
-def _sides(session: Session, new: str, base: str) -> tuple[Asset, Version, Version | None]:
+def compared_sides(session: Session, new: str, base: str = "") -> tuple[Asset, Version, Version | None]:
+    """The asset, the version under test and its baseline, as :func:`request_comparison` chooses it when none is named.
+
+    Raises:
+        NotFoundError: There is no such version.
+        UsageError: The two are one version or of different assets.
+    """
     asset, version = find_version(session, new)
     if base:
         other_asset, baseline = find_version(session, base)

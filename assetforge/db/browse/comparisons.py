@@ -25,7 +25,12 @@ SELECT comparison.id, asset.name, new.number, old.number, new.stage, comparison.
                       AND pass.state != 'succeeded'))
             ORDER BY job.id)),
        EXISTS (SELECT 1 FROM alias WHERE alias.name = 'approved' AND alias.version_id = new.id),
-       EXISTS (SELECT 1 FROM alias WHERE alias.name = 'approved' AND alias.version_id = old.id)
+       EXISTS (SELECT 1 FROM alias WHERE alias.name = 'approved' AND alias.version_id = old.id),
+       coalesce(json_extract(comparison.summary, '$.verdict.metrics[0].title'), ''),
+       json_extract(comparison.summary, '$.verdict.metrics[0].effect'),
+       json_extract(comparison.summary, '$.verdict.metrics[0].interval.low'),
+       json_extract(comparison.summary, '$.verdict.metrics[0].interval.high'),
+       coalesce(json_extract(comparison.summary, '$.verdict.metrics[0].prompts'), 0)
 FROM comparison
 JOIN asset ON asset.id = comparison.asset_id
 JOIN version AS new ON new.id = comparison.version_id
@@ -66,6 +71,11 @@ class ComparisonRow:
         state: ``queued`` until the scores are in, then ``succeeded``, or how it failed.
         outcome: Of the verdict; empty without one.
         headline: What the verdict says, or what the figures say without one.
+        metric: Title of the metric that decided; empty without one.
+        effect: What it gained.
+        low: Lower end of its interval.
+        high: Upper end.
+        prompts: Over how many prompts.
         error: Why it failed.
         report: Path of the newest report, relative to the film; empty when none was written.
         extends: The comparison that this one adds prompts to.
@@ -84,6 +94,11 @@ class ComparisonRow:
     state: str
     outcome: str
     headline: str
+    metric: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    prompts: int
     error: str
     report: str
     extends: int | None
@@ -123,6 +138,11 @@ class ComparisonStamp:
     views: int
     job: int | None
 
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What a screen cannot know by itself; votes and looks it writes itself."""
+        return self.state, self.extended_by, self.stages, self.approved, self.job
+
 
 def comparisons_of(reader: Reader, asset_id: int) -> list[ComparisonRow]:
     """All comparisons of an asset, newest first.
@@ -150,6 +170,11 @@ def comparisons_of(reader: Reader, asset_id: int) -> list[ComparisonRow]:
             jobs=tuple(json.loads(row[14])),
             approved=bool(row[15]),
             baseline_approved=bool(row[16]),
+            metric=row[17],
+            effect=row[18],
+            low=row[19],
+            high=row[20],
+            prompts=row[21],
         )
         for row in reader.rows(_ROWS, (asset_id,))
     ]
