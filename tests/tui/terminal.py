@@ -41,6 +41,8 @@ KEYS: Mapping[str, bytes] = {
     "end": b"\x1b[F",
     "pageup": b"\x1b[5~",
     "pagedown": b"\x1b[6~",
+    **dict(zip(("f1", "f2", "f3", "f4"), (b"\x1bOP", b"\x1bOQ", b"\x1bOR", b"\x1bOS"), strict=True)),
+    **{f"f{at}": b"\x1b[%d~" % code for at, code in enumerate((15, 17, 18, 19, 20, 21, 23, 24), start=5)},
     **{f"ctrl+{letter}": bytes([ord(letter) - 96]) for letter in "abcdefghijklmnopqrstuvwxyz"},
 }
 """What a terminal sends for keys that are no character."""
@@ -81,11 +83,14 @@ class Screen:
     Args:
         width: Columns.
         height: Rows.
+
+    Attributes:
+        written: How many characters were written, blanks included: 0 until the first frame.
     """
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
-        self.row = self.column = 0
+        self.row = self.column = self.written = 0
         self._cells = [[" "] * width for _ in range(height)]
         self._rest = ""
 
@@ -122,6 +127,7 @@ class Screen:
                 self._sequence(match["params"], match["final"])
 
     def _write(self, text: str) -> None:
+        self.written += len(text)
         if text.isascii():
             self._put_narrow(text)
             return
@@ -209,8 +215,9 @@ class Terminal:
         cwd: Path | None = None,
     ) -> None:
         self.argv, self.size, self.cwd = list(argv), size, cwd
-        self.env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
-        self.env.pop("NO_COLOR", None) if "NO_COLOR" not in (env or {}) else None
+        # The suite runs without colours; who sits at a terminal has them.
+        inherited = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        self.env = {**inherited, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
         self.screen = Screen(*size)
         self.frames: list[Frame] = []
         self.started = 0.0
@@ -262,7 +269,7 @@ class Terminal:
     @property
     def text(self) -> str:
         """The screen as it is now."""
-        for _ in self._apply():
+        for _ in self.updates():
             pass
         return self.screen.text
 
@@ -281,7 +288,7 @@ class Terminal:
     def resize(self, width: int, height: int) -> None:
         """Another size of the terminal."""
         self.size = (width, height)
-        for _ in self._apply():
+        for _ in self.updates():
             pass
         self.screen.resize(width, height)
         self._set_size(self._master)
@@ -298,7 +305,7 @@ class Terminal:
         while True:
             if test(self.screen):
                 return moment
-            for moment in self._apply():
+            for moment in self.updates():
                 if test(self.screen):
                     return moment
             left = deadline - time.perf_counter()
@@ -311,14 +318,14 @@ class Terminal:
         raise TimeoutError(f"not on the screen within {timeout} s: {wanted!r}{ended}\n{self.screen.text}")
 
     def settle(self, quiet: float = 0.15, timeout: float = 10.0) -> float:
-        """Wait until nothing was drawn for ``quiet`` seconds; returns when the last byte came."""
-        deadline = time.perf_counter() + timeout
-        while time.perf_counter() < deadline:
-            since = time.perf_counter() - max(self._last_byte, self.started)
-            if since >= quiet:
+        """Wait until nothing was drawn for ``quiet`` seconds, from now on; returns when the last byte came."""
+        called = time.perf_counter()
+        while (now := time.perf_counter()) < called + timeout:
+            left = quiet - (now - max(self._last_byte, called))
+            if left <= 0:
                 break
-            time.sleep(min(quiet - since, 0.02) + 0.001)
-        for _ in self._apply():
+            time.sleep(min(left, 0.02))
+        for _ in self.updates():
             pass
         return self._last_byte
 
@@ -367,8 +374,8 @@ class Terminal:
                 if at >= len(self.frames):
                     self._arrived.wait(left)
 
-    def _apply(self) -> Iterator[float]:
-        """Draw what has come, frame by frame; yields the moment of each."""
+    def updates(self) -> Iterator[float]:
+        """Draw what has come, frame by frame; yields the moment at which each was complete, with the screen as it was then."""
         while self._pending:
             moment, data = self._pending.popleft()
             self.screen.feed(self._decoder.decode(data))

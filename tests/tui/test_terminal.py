@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -93,20 +94,36 @@ def test_a_program_in_tmux(argv: list[str]) -> None:
 
 
 def test_the_big_film_is_a_sound_film(tmp_path: Path) -> None:
-    script = ROOT / "tests" / "benchmarks" / "big_film.py"
-    counts = []
-    for name, more in (("one", []), ("two", ["--few-pictures"])):
-        command = [sys.executable, str(script), str(tmp_path / name), "--scale", "0.01", *more]
-        counts.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    rows, fewer = (one["rows"] for one in counts)
-    # Only pictures that are there lie in inboxes.
-    assert {**rows, "watched_file": 0} == {**fewer, "watched_file": 0}
+    script, film = ROOT / "tests" / "benchmarks" / "big_film.py", tmp_path / "film"
+    command = [sys.executable, str(script), str(film), "--scale", "0.01", "--few-pictures"]
+    facts = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    rows = facts["rows"]
     assert (rows["asset"], rows["reference"], rows["version"]) == (6, 1000, 50)
     assert 4500 <= rows["render"] <= 5000
-    problems = [_problems(tmp_path / name) for name in ("one", "two")]
-    assert problems[0] == []
-    # As its docstring says: pictures of all but five assets, and nothing else.
-    assert {(one["kind"], one["subject"].split()[0]) for one in problems[1]} == {("missing", "picture")}
+    # As its docstring says: pictures of all but five assets, and of the sixth all but twelve; nothing else.
+    problems = _problems(film)
+    assert {(one["kind"], one["subject"].split()[0]) for one in problems} == {("missing", "picture")}
+    with sqlite3.connect(film / ".assetforge" / "forge.db") as database:
+        (others,) = database.execute("SELECT count(*) FROM reference WHERE asset_id = 6").fetchone()
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+    database.close()
+    assert len(problems) == others - 12
+    _live_run_goes_on(film)
+
+
+def _live_run_goes_on(film: Path) -> None:
+    live = json.loads((film / "big-film.json").read_text(encoding="utf-8"))["live"]
+    events = Path(live["workdir"]) / "events.jsonl"
+    before = events.read_text(encoding="utf-8").count("\n")
+    script = ROOT / "tests" / "benchmarks" / "live_run.py"
+    subprocess.run([sys.executable, str(script), str(film), "--rate", "50", "--seconds", "0.5"], check=True)
+    lines = events.read_text(encoding="utf-8").splitlines()
+    assert len(lines) >= before + 20
+    steps = [one["step"] for one in map(json.loads, lines) if one["kind"] == "progress"]
+    assert steps == list(range(1, len(steps) + 1))
+    listed = [sys.executable, "-m", "assetforge", "--project", str(film), "--json", "jobs", "list"]
+    jobs = json.loads(subprocess.run(listed, capture_output=True, text=True, check=True).stdout)["jobs"]
+    assert [job["id"] for job in jobs if job["state"] == "running"] == [live["job"]]
 
 
 def _problems(folder: Path) -> list[dict[str, str]]:
