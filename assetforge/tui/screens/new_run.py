@@ -57,6 +57,7 @@ is queued and nothing frozen before ctrl+s. `/` finds a parameter by its name.
         #newrun-state { color: $dim; margin-top: 1; }
         &.-wide #newrun-right { width: 60; }
         &.-narrow #newrun-panes { layout: vertical; }
+        &.-narrow #newrun-state { margin-top: 0; }
         &.-narrow #newrun-right { width: 1fr; height: 8; border-left: none; border-top: solid $border-blurred; padding: 0 2; }
     }
     """
@@ -212,7 +213,8 @@ is queued and nothing frozen before ctrl+s. `/` finds a parameter by its name.
 
     def _show_preview(self) -> None:
         shown = self.query_one("#newrun-preview", Static)
-        shown.update(preview_words(self.preview, shown.size.width) if self.preview is not None else "")
+        brief = self.has_class("-narrow")
+        shown.update(preview_words(self.preview, shown.size.width, brief=brief) if self.preview is not None else "")
 
     def _tell_hashing(self, done: int, total: int) -> None:
         """Called in other threads."""

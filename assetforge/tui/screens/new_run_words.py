@@ -15,19 +15,29 @@ _LABEL = 10
 _VALUE_MOST = 32
 
 
-def preview_words(preview: "TrainingPreview", width: int) -> Content:
+def preview_words(preview: "TrainingPreview", width: int, *, brief: bool = False) -> Content:
     """All of it, the most important first.
 
     Args:
         preview: What would run.
         width: Cells of a line.
+        brief: There are few lines: figures on two of them, then what to know before it starts.
     """
+    found = [*_known(preview), *_warnings(preview)]
+    if brief:
+        return Content("\n").join([*_brief(preview), *found, *_changes(preview)])
     lines = [_line(*one, width) for one in _facts(preview)]
     lines += [Content(""), *_changes(preview)]
-    found = [*_known(preview), *_warnings(preview)]
-    if found:
-        lines += [Content(""), *found]
-    return Content("\n").join(lines)
+    return Content("\n").join([*lines, Content(""), *found] if found else lines)
+
+
+def _brief(preview: "TrainingPreview") -> list[Content]:
+    facts = {name: (value, besides) for name, value, besides in _facts(preview)}
+    joint = Content.styled(" · ", "$dim")
+    first = [Content.assemble(value, (f" {besides}", "$dim")) for value, besides in (facts["dataset"], facts["base"])]
+    second = [Content(f"{facts['steps'][0]} steps")] if "steps" in facts else []
+    second += [Content(facts[name][0]) for name in ("time", "memory", "begins") if name in facts]
+    return [joint.join(first), joint.join(second)]
 
 
 def _facts(preview: "TrainingPreview") -> list[tuple[str, str, str]]:
@@ -52,7 +62,7 @@ def _facts(preview: "TrainingPreview") -> list[tuple[str, str, str]]:
             ("time", f"about {duration(preview.seconds)}", f"by {count_of(preview.seconds_from, 'earlier run')}{where}")
         )
     else:
-        facts.append(("time", "unknown", "no earlier run tells"))
+        facts.append(("time", "nobody knows", "no earlier run tells"))
     if preview.memory_mb is not None:
         facts.append(("memory", f"about {size(round(preview.memory_mb * 1_000_000))}", f"as run {preview.memory_run}"))
     return [*facts, ("where", plain(preview.executor), "")]

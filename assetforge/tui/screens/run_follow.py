@@ -12,7 +12,17 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from assetforge.db.browse.jobs import QueueRow
-from assetforge.tui.screens.run_words import bar, going, is_open, named, place_of, state_of, subject_of, took
+from assetforge.tui.screens.run_words import (
+    bar,
+    going,
+    is_open,
+    named,
+    place_of,
+    state_of,
+    subject_of,
+    took,
+    why_it_ended,
+)
 from assetforge.tui.session import in_thread
 from assetforge.tui.widgets.log_tail import LogTail
 from assetforge.tui.widgets.picture import Picture
@@ -61,14 +71,6 @@ class RunFollow(Widget):
         &.-log #follow-seen, &.-samples #follow-loss, &.-samples #follow-rate, &.-curves #follow-samples, &.-log #follow-facts, &.-quiet #follow-seen { display: none; }
         &.-log #follow-said, &.-quiet #follow-said { height: 1fr; }
     }
-    Screen.-low RunFollow #follow-rate { display: none; }
-    Screen.-low RunFollow #follow-body { margin-top: 0; }
-    Screen.-low RunFollow #follow-log, Screen.-low RunFollow #follow-facts { margin-top: 0; }
-    Screen.-alone RunFollow #follow-samples { grid-size: 4; }
-    Screen.-alone.-wide RunFollow #follow-body { layout: horizontal; }
-    Screen.-alone.-wide RunFollow #follow-seen { width: 3fr; height: 1fr; }
-    Screen.-alone.-wide RunFollow #follow-said { width: 2fr; height: 1fr; margin-left: 3; }
-    Screen.-alone.-wide RunFollow #follow-rate { height: 8; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -220,7 +222,7 @@ class RunFollow(Widget):
             lines.append(Content.assemble(("→ ", "$success"), made, ("   v shows it", "$dim")))
         if row.error and row.state != "queued":
             failed = row.state in ("failed", "lost")
-            lines.append(Content.styled(plain(row.error), "$error" if failed else "$warning"))
+            lines.append(Content.styled(why_it_ended(row), "$error" if failed else "$warning"))
         update = self._update
         if update is not None and update.resumed_from and is_open(row):
             lines.append(dim(f"attempt {update.attempt}, went on from step {number(update.resumed_from)}"))

@@ -13,10 +13,24 @@ from assetforge.tui.words import ago, count_of, dim, duration, number, plain, si
 if TYPE_CHECKING:
     from assetforge.jobs.live import LiveUpdate
 
-__all__ = ["about", "bar", "going", "is_open", "named", "place_of", "state_of", "subject_of", "took", "why_it_waits"]
+__all__ = [
+    "about",
+    "bar",
+    "going",
+    "is_open",
+    "named",
+    "place_of",
+    "state_of",
+    "subject_of",
+    "took",
+    "why_it_ended",
+    "why_it_waits",
+]
 
 _UNITS = {"train": "it/s", "render": "pictures/s"}
 _FULL, _HALF = "━", "╸"
+_STOPPED = "Stopped; "
+"""Begins what a run says that was stopped for now; it goes on with the command line's words for how to resume it."""
 
 
 def is_open(row: QueueRow) -> bool:
@@ -62,7 +76,14 @@ def about(row: QueueRow, update: "LiveUpdate | None", why: str) -> Content:
         if row.versions:
             words.insert(0, Content.assemble(("→ ", "$dim"), ", ".join(plain(one) for one in row.versions)))
         return Content("  ").join(words)
-    return Content(plain(row.error))
+    return Content(why_it_ended(row))
+
+
+def why_it_ended(row: QueueRow) -> str:
+    """What went wrong, or that it can go on."""
+    if row.state == "cancelled" and row.error.startswith(_STOPPED):
+        return "stopped for now; R goes on from its last checkpoint"
+    return plain(row.error)
 
 
 def going(row: QueueRow, update: "LiveUpdate | None", *, memory: bool = False) -> list[Content]:
@@ -124,11 +145,11 @@ def why_it_waits(row: QueueRow, rows: Sequence[QueueRow], *, attended: bool, now
         return "is being cancelled"
     left = row.not_before - (time.time() if now is None else now)
     if left > 0:
-        return f"not before {duration(left)} have passed" + (f": {row.error}" if row.error else "")
+        return f"in {duration(left)} at the earliest" + (f": {row.error}" if row.error else "")
     if row.error:
         return row.error
     if not attended:
-        return "nobody works on the queue; R starts"
+        return "nobody works here; R starts"
     before = 0
     for one in rows:
         if one.id == row.id:

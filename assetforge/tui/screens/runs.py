@@ -37,8 +37,8 @@ _NOTHING_OPEN = "Nothing runs and nothing waits. n starts a run from a form, f s
 _COLUMNS = (
     Column("state", "state", 11, sortable=False),
     Column("run", "run", 7, sortable=False),
-    Column("subject", "what", 0, sortable=False, minimum=15, priority=1),
-    Column("about", "how far, or why not", 0, sortable=False, minimum=22),
+    Column("subject", "what", 0, sortable=False, minimum=12, priority=1),
+    Column("about", "how far, or why not", 0, sortable=False, minimum=24),
     Column("where", "where, who, when", 16, sortable=False, priority=2),
 )
 
@@ -63,10 +63,19 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         &.-wide #runs-right { width: 10fr; }
         &.-narrow #runs-panes { layout: vertical; }
         &.-narrow #runs-left { width: 1fr; padding: 0; }
-        &.-narrow #runs-right { width: 1fr; height: 6; border-left: none; border-top: solid $border-blurred; }
-        &.-narrow #runs-right #follow-body { display: none; }
-        &.-narrow.-alone #runs-right { height: 1fr; border-top: none; }
-        &.-narrow.-alone #runs-right #follow-body { display: block; }
+        &.-narrow #runs-right { width: 1fr; height: auto; max-height: 9; border-left: none; border-top: solid $border-blurred; }
+        &.-narrow RunFollow { height: auto; }
+        &.-narrow #follow-body { display: none; }
+        &.-narrow.-alone #runs-right { height: 1fr; max-height: 100%; border-top: none; }
+        &.-narrow.-alone RunFollow { height: 1fr; }
+        &.-narrow.-alone #follow-body { display: block; }
+        &.-low #follow-rate { display: none; }
+        &.-low #follow-body, &.-low #follow-log, &.-low #follow-facts { margin-top: 0; }
+        &.-alone #follow-samples { grid-size: 4; }
+        &.-alone.-wide #follow-body { layout: horizontal; }
+        &.-alone.-wide #follow-seen { width: 3fr; height: 1fr; }
+        &.-alone.-wide #follow-said { width: 2fr; height: 1fr; margin-left: 3; }
+        &.-alone.-wide #follow-rate { height: 10; }
     }
     """
 
@@ -199,7 +208,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         return (
             state_of(row, update),
             Content(named(row)) if row.run is not None else dim(named(row)),
-            Content.assemble((f"{row.kind} ", "$dim"), subject_of(row)),
+            Content.assemble(("" if row.run is not None else f"{row.kind} ", "$dim"), subject_of(row)),
             about(row, update, self._why(row)),
             place_of(row),
         )

@@ -83,7 +83,8 @@ class LogTail(ScrollView, can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Whoever scrolls up wants to read there; whoever comes back wants to follow."""
         super().watch_scroll_y(old_value, new_value)
-        self._at_end = new_value >= self.max_scroll_y
+        if new_value < old_value or new_value >= self.max_scroll_y:
+            self._at_end = new_value >= self.max_scroll_y
 
     def _wrap(self, text: str, width: int) -> None:
         parts, indent = [], ""
@@ -100,14 +101,19 @@ class LogTail(ScrollView, can_focus=True):
         self._heights.append(len(parts))
 
     def _lay_out(self, gone: int = 0) -> None:
-        follow = self._at_end
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows))
-        if follow:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+        if self._at_end:
+            self._to_end()
+            # Before the first frame there is no scrollbar yet, and nothing scrolls.
+            self.call_after_refresh(self._to_end)
         elif gone:
             # What is read stays where it is while the beginning goes.
             self.scroll_to(y=max(0, self.scroll_offset.y - gone), animate=False, immediate=True)
         self.refresh()
+
+    def _to_end(self) -> None:
+        if self._at_end:
+            self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def on_resize(self) -> None:
         """Wrap the lines anew."""

@@ -152,6 +152,8 @@ class RunChart(Widget):
         scale = self._scale()
         labels = _ticks(scale, rows)
         left = max((len(text) for text in labels.values()), default=0) + _LABEL_GAP - 1
+        if left > width // 2:
+            labels, left = {}, 1
         first, last = self._span()
         cells = self._cells(width - left, rows, scale, first, last)
         label = self._ground("run-chart--label")
@@ -239,8 +241,8 @@ class RunChart(Widget):
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """A moving average that forgets slower the more values there are, and begins without a bias to the first."""
-    keep = 1 - 1 / max(2.0, len(values) / _SMOOTH_SHARE)
+    """A moving average that forgets slower the more values there are, and begins without a bias to the first; few are left as they are."""
+    keep = 1 - 1 / max(1.0, len(values) / _SMOOTH_SHARE)
     average, weight, found = 0.0, 0.0, []
     for value in values:
         average = average * keep + value * (1 - keep)
@@ -334,7 +336,7 @@ def _ticks(scale: _Range, rows: int) -> dict[int, str]:
 def _label(value: float, step: float) -> str:
     if abs(value) < step / 2:
         return "0"
-    if step < 0.001:
+    if step < 0.001 or abs(value) >= 100_000:
         return figure(value)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{value:,.{digits}f}".replace("-", "−")
@@ -342,7 +344,7 @@ def _label(value: float, step: float) -> str:
 
 def _foot(first: int, last: int, width: int) -> str:
     """Labels of steps below the chart, at round numbers and no nearer than they can be read."""
-    step = max(1, int(_nice(last - first, max(1, width // 16))))
+    step = max(1, int(_nice(last - first, max(1, width // 12))))
     marks = list(range(-(-first // step) * step, last + 1, step))
     line = [" "] * width
     free = 0
