@@ -14,6 +14,7 @@ from textual.widgets import Static
 from assetforge.db.browse.comparisons import ComparisonStamp, comparison_stamp
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
+from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import acting, crumbs
 from assetforge.tui.screens.compare_aside import AddedThumbs, CompareAside
 from assetforge.tui.screens.compare_blind import Blind
@@ -116,6 +117,7 @@ class CompareScreen(Moving, Modes, Blind, Deciding, Looking):
         self._stamp: ComparisonStamp | None = None
         self._progress: Timer | None = None
         self._prepared = False
+        self._reread = Rereading(self._read)
 
     def content(self) -> Iterable[Widget]:
         """The verdict, the cells, the pictures, the figures."""
@@ -170,7 +172,7 @@ class CompareScreen(Moving, Modes, Blind, Deciding, Looking):
             return
         if stamp is None or self._stamp is None or stamp.shown != self._stamp.shown or self.facts is None:
             self._stamp = stamp
-            self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+            self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
         try:
@@ -249,7 +251,7 @@ class CompareScreen(Moving, Modes, Blind, Deciding, Looking):
         self.ballots = None
         self.block = ""
         self._stamp = comparison_stamp(self.session.reader, comparison_id)
-        await self._read()
+        await self._reread()
 
     # showing
 

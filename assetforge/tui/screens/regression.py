@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from assetforge.db.browse.comparisons import ComparisonRow, comparisons_of
 from assetforge.tui.actions import bindings
+from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import Pane, acting
 from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.widgets.picture import Picture
@@ -82,6 +83,7 @@ class RegressionPane(Pane):
         self._settle: Timer | None = None
         self._ticking: Timer | None = None
         self._worst_of: dict[int, list[WorstCell]] = {}
+        self._reread = Rereading(self._read)
 
     def compose(self) -> ComposeResult:
         """The list, and three pairs of pictures."""
@@ -104,7 +106,7 @@ class RegressionPane(Pane):
 
     def film_changed(self) -> None:
         """Read the list again."""
-        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
         self._listed = await self.session.call(comparisons_of, self.session.reader, self._asset_id)
