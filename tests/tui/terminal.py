@@ -48,7 +48,7 @@ KEYS: Mapping[str, bytes] = {
 """What a terminal sends for keys that are no character."""
 
 CELL_PIXELS = (10, 20)
-_SYNC_END = b"\x1b[?2026l"
+_SYNC_BEGIN, _SYNC_END = b"\x1b[?2026h", b"\x1b[?2026l"
 _TOKEN = re.compile(
     r"\x1b\[(?P<params>[0-?]*)[ -/]*(?P<final>[@-~])"
     r"|\x1b(?P<string>[\]PX^_])(?:[^\x07\x1b]|\x1b(?!\\))*(?:\x07|\x1b\\)"
@@ -63,6 +63,9 @@ _ANSWERS: tuple[tuple[re.Pattern[bytes], Callable[[tuple[int, int]], bytes]], ..
     (re.compile(rb"\x1b\[16t"), lambda _size: f"\x1b[6;{CELL_PIXELS[1]};{CELL_PIXELS[0]}t".encode()),
     (re.compile(rb"\x1b\[6n"), lambda _size: b"\x1b[1;1R"),
 )
+
+
+_LONGEST_QUESTION = 16
 
 
 class Frame(NamedTuple):
@@ -223,7 +226,7 @@ class Terminal:
         self.started = 0.0
         self.bytes_read = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._pending: deque[tuple[float, bytes]] = deque()
+        self._pending: deque[tuple[float, bytes, bool]] = deque()
         self._arrived = threading.Condition()
         self._closing = threading.Event()
         self._last_byte = 0.0
@@ -377,14 +380,15 @@ class Terminal:
     def updates(self) -> Iterator[float]:
         """Draw what has come, frame by frame; yields the moment at which each was complete, with the screen as it was then."""
         while self._pending:
-            moment, data = self._pending.popleft()
+            moment, data, whole = self._pending.popleft()
             self.screen.feed(self._decoder.decode(data))
-            yield moment
+            if whole:
+                yield moment
 
     def _read(self) -> None:
         selector = selectors.DefaultSelector()
         selector.register(self._master, selectors.EVENT_READ)
-        tail, since = b"", 0
+        tail, asked, since, inside = b"", b"", 0, False
         while not self._closing.is_set():
             if not selector.select(0.2):
                 continue
@@ -395,23 +399,24 @@ class Terminal:
             if not data:
                 break
             moment = time.perf_counter()
-            self._answer(tail[-16:] + data, len(tail[-16:]))
+            self._answer(asked + data, len(asked))
+            asked = (asked + data)[-_LONGEST_QUESTION:]
             self.bytes_read += len(data)
-            # Cut at the ends of frames, also at those that two reads share.
+            # Cut at the ends of frames, also at those that two reads share; the rest is whole when no frame has begun in it.
             joined, carried = tail + data, len(tail)
             pieces, start = [], carried
             while (end := joined.find(_SYNC_END, max(0, start - len(_SYNC_END) + 1))) >= 0:
                 stop = end + len(_SYNC_END)
-                pieces.append(joined[start:stop])
-                start = stop
-                self.frames.append(Frame(moment, since + len(pieces[-1])))
-                since = 0
-            if joined[start:]:
-                pieces.append(joined[start:])
-                since += len(pieces[-1])
-            tail = joined[start:][-(len(_SYNC_END) - 1) :] if start > carried else joined[-(len(_SYNC_END) - 1) :]
+                pieces.append((moment, joined[start:stop], True))
+                self.frames.append(Frame(moment, since + stop - start))
+                start, since, inside = stop, 0, False
+            tail = joined[start if start > carried else 0 :][1 - len(_SYNC_END) :]
+            if rest := joined[start:]:
+                inside = inside or _SYNC_BEGIN in joined[max(0, start - len(_SYNC_BEGIN) + 1) :]
+                pieces.append((moment, rest, not inside))
+                since += len(rest)
             with self._arrived:
-                self._pending.extend((moment, piece) for piece in pieces)
+                self._pending.extend(pieces)
                 self._last_byte = moment
                 self._arrived.notify_all()
         with self._arrived:
