@@ -6,11 +6,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from assetforge.tui.screens.compare_facts import Compared
 from assetforge.tui.screens.compare_texts import badge, tally
+from assetforge.tui.screens.window import Window
 from assetforge.tui.widgets.interval_bars import IntervalBars, LikenessLine, PromptBars
 from assetforge.tui.words import dim, plain, signed
 
@@ -19,7 +19,7 @@ __all__ = ["FiguresScreen"]
 _PROMPTS = 12
 
 
-class FiguresScreen(ModalScreen[None]):
+class FiguresScreen(Window[None]):
     """The figures of a comparison.
 
     Args:

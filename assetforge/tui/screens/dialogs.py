@@ -4,19 +4,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantFocus
-from textual.screen import ModalScreen
+from textual.suggester import Suggester
 from textual.widgets import Button, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
+from assetforge.tui.screens.window import Window
+from assetforge.tui.widgets.fitting import fitted
+from assetforge.tui.words import plain
+
 __all__ = ["Choice", "ChoiceDialog", "ConfirmDialog", "Field", "FieldsDialog", "TextDialog", "WhyDialog"]
 
+_TITLE = 160
+_CHOICE = 48
 
-class _Dialog(ModalScreen[object]):
+
+class _Dialog(Window[object]):
     """A window in the middle with a title."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "cancel", id="dialog.cancel")]
@@ -26,7 +34,7 @@ class _Dialog(ModalScreen[object]):
         self._title, self._about = title, about
 
     def _head(self) -> ComposeResult:
-        yield Static(Content(self._title), classes="dialog-title")
+        yield Static(Content(plain(self._title, _TITLE)), classes="dialog-title")
         if self._about:
             yield Static(
                 self._about if isinstance(self._about, Content) else Content(self._about), classes="dialog-about"
@@ -117,7 +125,7 @@ class ConfirmDialog(_Dialog):
 
     def action_yes(self) -> None:
         """Yes."""
-        self.dismiss(True)
+        self.dismiss(True)  # noqa: FBT003 - the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,10 @@ class ChoiceDialog(_Dialog):
         """Title and the list."""
         with Vertical(classes="dialog"):
             yield from self._head()
-            width = max((len(one.title) for one in self._choices), default=0) + 3
+            width = min(_CHOICE, max((cell_len(one.title) for one in self._choices), default=0)) + 3
             yield OptionList(
                 *(
-                    Option(Content.assemble(one.title.ljust(width), (one.about, "$dim")), id=str(at))
+                    Option(Content.assemble(fitted(one.title, width), (one.about, "$dim")), id=str(at))
                     for at, one in enumerate(self._choices)
                 ),
                 markup=False,
@@ -178,6 +186,7 @@ class Field:
         placeholder: What could stand there.
         choices: Pairs of title and value; empty is a text.
         required: It cannot be left empty.
+        suggester: Offers the rest of a text.
     """
 
     name: str
@@ -186,6 +195,7 @@ class Field:
     placeholder: str = ""
     choices: Sequence[tuple[str, str]] = field(default_factory=tuple)
     required: bool = False
+    suggester: Suggester | None = None
 
 
 class _Choices(Select[str]):
@@ -236,6 +246,7 @@ class FieldsDialog(_Dialog):
                                 one.value,
                                 placeholder=one.placeholder,
                                 id=f"field-{one.name}",
+                                suggester=one.suggester,
                                 select_on_focus=False,
                                 compact=True,
                             )

@@ -6,9 +6,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.events import Key
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
+
+from assetforge.tui.screens.window import Window
 
 __all__ = ["JumpScreen", "Target", "jump", "jump_targets"]
 
@@ -38,8 +40,8 @@ def jump_targets(screen: Screen[object], letters: str = LETTERS) -> list[Target]
         if not (widget.focusable or getattr(widget, "JUMPABLE", False)) or not widget.is_on_screen:
             continue
         region = widget.region
-        if region.area and screen.region.contains_region(region.intersection(screen.region)):
-            found.append((region.y, region.x, widget))
+        if region.overlaps(screen.region):
+            found.append((max(0, region.y), max(0, region.x), widget))
     found.sort(key=lambda one: one[:2])
     return [Target(widget, x, y, letter) for (y, x, widget), letter in zip(found, letters, strict=False)]
 
@@ -55,7 +57,7 @@ def jump(target: object) -> None:
                 clicked()
 
 
-class JumpScreen(ModalScreen[object]):
+class JumpScreen(Window[object]):
     """The letters.
 
     Args:

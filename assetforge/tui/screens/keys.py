@@ -2,23 +2,27 @@
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
 from assetforge.tui.actions import ACTIONS
+from assetforge.tui.screens.window import Window
+from assetforge.tui.widgets.fitting import fitted
 
 __all__ = ["KeysScreen"]
 
 _TITLE = 64
+_KEYS = 20
 _BY_ID = {one.id: one for one in ACTIONS}
 
 
-class KeysScreen(ModalScreen[None]):
+class KeysScreen(Window[None]):
     """Every key of a screen and of what is focused on it.
 
     Args:
@@ -48,18 +52,23 @@ class KeysScreen(ModalScreen[None]):
 
 
 def _rows(screen: Screen[object]) -> list[tuple[str, list[Content]]]:
-    here, everywhere, moving = [], [], []
-    seen: set[str] = set()
+    """Groups of lines: what belongs to the screen, to the program, to what is focused."""
+    keys: dict[str, list[str]] = {}
+    found: dict[str, Binding] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
         name = binding.id or binding.action
-        if name in seen or not (binding.description or binding.tooltip):
-            continue
-        seen.add(name)
+        if binding.description or binding.tooltip:
+            found.setdefault(name, binding)
+            keys.setdefault(name, []).append(screen.app.get_key_display(binding))
+    wide = min(_KEYS, max((cell_len(", ".join(one)) for one in keys.values()), default=0))
+    here: list[Content] = []
+    everywhere: list[Content] = []
+    moving: list[Content] = []
+    for name, binding in found.items():
         action = _BY_ID.get(binding.id or "")
-        key = screen.app.get_key_display(binding)
         text = action.title if action else binding.tooltip or binding.description
-        line = Content.assemble((f"{key:>12}", "bold $primary"), "  ", text)
+        line = Content.assemble((fitted(", ".join(keys[name]), wide, "right"), "bold $primary"), "  ", text)
         if action is None:
             moving.append(line)
             continue
