@@ -1,6 +1,7 @@
 """What can be done to jobs from their list: stop, cancel, resume, hurry, start a new run."""
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from assetforge.db.browse.jobs import QueueRow
@@ -24,6 +25,7 @@ __all__ = ["RunActions", "new_run"]
 
 _RESUMABLE = ("failed", "cancelled", "lost")
 _NAMED_MOST = 8
+_ONE_AT_A_TIME = Lock()
 
 
 async def new_run(app: "FilmApp", session: "FilmSession", asset: str = "") -> None:
@@ -142,16 +144,22 @@ class RunActions(_Base):
         await self._shift(-1)
 
     async def _shift(self, by: int) -> None:
-        from assetforge.jobs.control import set_priority
-
         for row in self._open_ones("hurry"):
-            await self.session.run(set_priority, row.id, row.priority + by)
+            await self.session.run(_shift_priority, row.id, by)
 
     @acting
     async def action_new(self) -> None:
         """The form of a new run."""
         rows = self.chosen()
         await new_run(self.film_app, self.session, rows[0].asset if rows else "")
+
+
+def _shift_priority(project: "Project", job: int, by: int) -> None:
+    """From what it is, not from what was shown: a key that is pressed twice counts twice."""
+    from assetforge.jobs.control import get_job, set_priority
+
+    with _ONE_AT_A_TIME:
+        set_priority(project, job, get_job(project, job).priority + by)
 
 
 def _names(rows: Sequence[QueueRow]) -> str:
