@@ -1,20 +1,18 @@
 """The program: which film is open, which screen is on top, what is refreshed when the database changes."""
 
+import asyncio
 import gc
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.actions import ActionParseResult
-from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.app import SystemCommand
+from textual.binding import BindingType
 from textual.color import Color
 from textual.content import Content
-from textual.dom import DOMNode
 from textual.screen import Screen
 
-from assetforge.db.browse.pulse import NO_PULSE, Ended, Pulse, ended, take_pulse
+from assetforge.db.browse.pulse import NO_PULSE, Pulse, ended, take_pulse
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
 from assetforge.tui.images.protocol import TerminalPictures, replay
@@ -23,6 +21,7 @@ from assetforge.tui.screens.base import FilmScreen
 from assetforge.tui.session import FilmSession, in_thread
 from assetforge.tui.state import State
 from assetforge.tui.streams import without_descriptor
+from assetforge.tui.telling import Telling
 from assetforge.tui.theme import DEFAULT_THEME, THEMES
 from assetforge.tui.widgets.lines import TopLine
 from assetforge.tui.words import count_of, plain
@@ -38,7 +37,8 @@ _LOOK_S = 0.4
 """How often the number that tells of writes is looked at; it costs microseconds."""
 
 _DIM = 0.42
-_TOLD_S = 8
+_LOWEST = 2
+"""Screens below which nothing is without a film: all films, perhaps over the assets of a film that could not be opened."""
 
 _AREAS = {
     "runs": "assetforge.tui.screens.runs:RunsScreen",
@@ -51,7 +51,7 @@ _AREAS = {
 """Screens that are imported when they are first opened, so that the first frame costs nothing of them."""
 
 
-class FilmApp(App[None]):
+class FilmApp(Telling):
     """The TUI.
 
     Args:
@@ -85,8 +85,7 @@ class FilmApp(App[None]):
         self._first_film = film
         self._seen_version = 0
         self.importing: Import | None = None
-        self._told_clashes: set[str] = set()
-        self._told_errors: dict[str, float] = {}
+        self._leaving = False
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = preferences.theme if preferences.theme in self.available_themes else DEFAULT_THEME
@@ -133,7 +132,7 @@ class FilmApp(App[None]):
         if session is not None:
             await self._use(session)
         else:
-            await self.switch_screen(FilmsScreen())
+            await self.push_screen(FilmsScreen())
 
     async def _opened(self, root: Path) -> FilmSession | None:
         """A film that can be read; else why it cannot is told."""
@@ -184,6 +183,20 @@ class FilmApp(App[None]):
 
     async def open_film(self, root: Path) -> None:
         """Show another film's assets and close the one that is open; when it cannot be opened, that one stays."""
+        # Not in the worker of whoever asks: that ends with the screen it belongs to.
+        done = asyncio.Event()
+        self.run_worker(self._change_film(root, done), exit_on_error=False, group="open")
+        await done.wait()
+
+    async def _change_film(self, root: Path, done: asyncio.Event) -> None:
+        try:
+            await self._change(root)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a film, others can be opened
+            self.tell_error(error)
+        finally:
+            done.set()
+
+    async def _change(self, root: Path) -> None:
         from assetforge.tui.screens.film import AssetsScreen
 
         session = await self._opened(root)
@@ -193,7 +206,7 @@ class FilmApp(App[None]):
         self.close_film()
         await self._use(session)
         if isinstance(self.screen, AssetsScreen):
-            await self.switch_screen(AssetsScreen())
+            self.screen.begin_anew()
         else:
             await self.push_screen(AssetsScreen())
         self._write_doing()
@@ -221,9 +234,12 @@ class FilmApp(App[None]):
         session = self.session
         if session is None or not session.is_open:
             return
+        if self._leaving:
+            return
         if not session.reader.is_there:
+            self._leaving = True
             self.tell(f"{session.root} is gone. Was it moved, or its disk taken away?", severity="error")
-            self.run_worker(self._leave_film(), exit_on_error=False, group="open", exclusive=True)
+            self.run_worker(self._leave_film(), exit_on_error=False, group="open")
             return
         try:
             version = session.reader.version()
@@ -237,17 +253,18 @@ class FilmApp(App[None]):
         self._seen_version, self.pulse = version, pulse
         self._write_doing()
         for one in news:
-            self._tell_end(one)
+            self.tell_end(one)
         self._tell_screen()
 
     async def _leave_film(self) -> None:
         """All films; the one that was open can no longer be used."""
         from assetforge.tui.screens.films import FilmsScreen
 
-        self.close_film()
         await self._to_bottom()
+        self.close_film()
+        self._leaving = False
         if not isinstance(self.screen, FilmsScreen):
-            await self.switch_screen(FilmsScreen())
+            await self.push_screen(FilmsScreen())
         self._write_doing()
 
     def _tell_screen(self) -> None:
@@ -272,49 +289,6 @@ class FilmApp(App[None]):
         self.doing = Content("  ·  ").stylize("$dim").join(parts) if parts else Content("quiet" if self.pulse else "")
         for top in self.screen.query(TopLine):
             top.doing = self.doing
-
-    def _tell_end(self, one: Ended) -> None:
-        asset = plain(one.asset)
-        if one.what == "run":
-            if one.state == "succeeded":
-                self.tell(f"{one.version or asset} is trained.", title=f"run {one.id}")
-            elif one.state == "failed":
-                self.tell(f"Training {asset} failed: {one.error}", title=f"run {one.id}", severity="error")
-        elif one.state in ("pass", "regressed", "inconclusive"):
-            severity = "error" if one.state == "regressed" else "information"
-            self.tell(f"{one.version}: {one.state}. Enter compare to look.", title="verdict", severity=severity)
-        elif one.state == "failed":
-            self.tell(f"Comparing {one.version} failed: {one.error}", title="comparison", severity="error")
-
-    def tell(self, sentence: str, *, title: str = "", severity: Any = "information") -> None:
-        """A toast; nothing in it is markup."""
-        self.notify(plain(sentence, 400), title=plain(title), severity=severity, markup=False, timeout=8)
-
-    def tell_error(self, error: Exception) -> None:
-        """What went wrong, as one sentence and what to do; the same is not told again while it stands there."""
-        if isinstance(error, AssetForgeError):
-            sentence = f"{error.message} {error.hint}".strip()
-        else:
-            self.log.error(error)
-            sentence = f"That failed unexpectedly: {type(error).__name__}: {error}"
-        now = time.monotonic()
-        self._told_errors = {told: at for told, at in self._told_errors.items() if now - at < _TOLD_S}
-        if sentence not in self._told_errors:
-            self._told_errors[sentence] = now
-            self.tell(sentence, severity="error")
-
-    async def run_action(
-        self,
-        action: "str | ActionParseResult",
-        default_namespace: DOMNode | None = None,
-        namespaces: Mapping[str, DOMNode] | None = None,
-    ) -> bool:
-        """Do what a key, a click or the palette asks for; what goes wrong is told and ends nothing."""
-        try:
-            return await super().run_action(action, default_namespace, namespaces)
-        except Exception as error:  # noqa: BLE001 - whatever a screen, a service or a plugin raises, the program lives on
-            self.tell_error(error)
-            return True
 
     def show_importing(self, what: "Import | None") -> None:
         """Say in the first line that pictures are being taken in, or that they no longer are."""
@@ -441,7 +415,7 @@ class FilmApp(App[None]):
         """The filter is cleared first, then the screen below shows; on the lowest one, all films."""
         if getattr(self.screen, "clear_filter", bool)():
             return
-        if len(self.screen_stack) > 1:
+        if len(self.screen_stack) > 1 and (self.session is not None or len(self.screen_stack) > _LOWEST):
             await self.pop_screen()
             self._write_doing()
             self._tell_screen()
@@ -496,13 +470,6 @@ class FilmApp(App[None]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual's signature
         """Nothing of Textual's own: our palette lists our actions."""
         return ()
-
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:  # noqa: ARG002 - Textual's signature
-        """Two actions of one screen share a key by the user's own keymap: say it once."""
-        names = ", ".join(sorted(one.id or one.action for one in clashed_bindings))
-        if names not in self._told_clashes:
-            self._told_clashes.add(names)
-            self.tell(f"The same key is given to {names} in tui.keys.", severity="warning")
 
     def on_unmount(self) -> None:
         """Keep what is to be kept, let go of the film."""

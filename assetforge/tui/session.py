@@ -65,6 +65,7 @@ class FilmSession:
         self.paths = ProjectPaths(root)
         self.project: Project | None = None
         self._reader: Reader | None = None
+        self._closed = False
         self._opening = threading.Lock()
         self._places = asyncio.Semaphore(_AT_ONCE)
 
@@ -121,21 +122,27 @@ class FilmSession:
 
         Raises:
             AssetForgeError: As the service says.
+            asyncio.CancelledError: It failed after the film was closed; nobody waits for it then.
         """
 
         def work() -> T:
             return function(self._open_project(), *args, **kwargs)
 
-        async with self._places:
-            return await in_thread(work)
+        return await self.call(work)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call something that needs no film, or only the reader, in a thread."""
+        """Call something that needs no film, or only the reader, in a thread; else as :meth:`run`."""
         async with self._places:
-            return await in_thread(function, *args, **kwargs)
+            try:
+                return await in_thread(function, *args, **kwargs)
+            except Exception:
+                if self._closed:
+                    raise asyncio.CancelledError from None
+                raise
 
     def close(self) -> None:
         """Close the film; what services still do goes on to its end or ends with the program."""
+        self._closed = True
         if self._reader is not None:
             self._reader.close()
             self._reader = None

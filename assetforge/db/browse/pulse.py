@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from assetforge.db.browse.reader import Reader
 
-__all__ = ["Ended", "Pulse", "ended", "take_pulse"]
+__all__ = ["NO_PULSE", "Ended", "Pulse", "ended", "take_pulse"]
 
 _PULSE = """
 SELECT (SELECT count(*) FROM job WHERE state IN ('staging','running','collecting')),
@@ -49,6 +49,12 @@ class Pulse:
     watched: int
     runs: frozenset[int]
     comparisons: frozenset[int]
+
+
+NO_PULSE = Pulse(
+    running=0, queued=0, quarantined=0, watch_problems=0, watched=0, runs=frozenset(), comparisons=frozenset()
+)
+"""Of no film."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

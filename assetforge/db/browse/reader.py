@@ -17,7 +17,9 @@ __all__ = ["Reader", "Row", "iso", "json_list"]
 
 Row = tuple[Any, ...]
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = {True: 0.5, False: 5.0}
+"""How long the connection of the main thread, which must not wait, and the other one wait for a lock."""
+
 _CACHE_KB = {True: 4096, False: 16384}
 """Page cache of the connection that the main thread uses, and of the other one."""
 
@@ -43,6 +45,7 @@ class Reader:
         self._connections: dict[bool, sqlite3.Connection] = {}
         if not database.is_file():
             raise StorageError(f"{database} is not there.", hint="Check the path of the film.")
+        self._identity = _identity(database)
         self._check_revision()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -104,6 +107,16 @@ class Reader:
         with self._connection(main=True) as connection:
             return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be read through here any more."""
+        return self._closed
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file still lies where it was opened; one that was moved or deleted can be read all the same."""
+        return _identity(self.path) == self._identity
+
     def close(self) -> None:
         """Close the file; reads that are under way come to their end first, later ones are refused. May be called again."""
         self._closed = True
@@ -131,7 +144,7 @@ class Reader:
         connection = sqlite3.connect(
             f"{self.path.resolve().as_uri()}?mode=ro",
             uri=True,
-            timeout=_TIMEOUT_S,
+            timeout=_TIMEOUT_S[main],
             isolation_level=None,
             check_same_thread=False,
         )
@@ -153,6 +166,15 @@ class Reader:
                 hint="Open the film, or run `assetforge project show` in it.",
             )
         raise StorageError(f"{self.path} was written by a newer assetforge.", hint="Update assetforge.")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of that name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def json_list(values: Iterable[int | str]) -> str:

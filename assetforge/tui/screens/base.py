@@ -1,7 +1,7 @@
 """What every screen of the film shares: the first and the last line, actions that run beside the screen, and errors as sentences."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
@@ -11,10 +11,13 @@ from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.worker import Worker, WorkerState
 
+from assetforge.errors import AssetForgeError, UsageError
 from assetforge.tui.widgets.lines import KeyLine, TopLine
 
 if TYPE_CHECKING:
+    from assetforge.db.browse.reader import Reader
     from assetforge.tui.app import FilmApp
     from assetforge.tui.session import FilmSession
 
@@ -22,6 +25,7 @@ __all__ = ["FilmScreen", "Pane", "acting", "crumbs"]
 
 P = ParamSpec("P")
 W = TypeVar("W", bound=Widget)
+T = TypeVar("T")
 
 
 def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Callable[Concatenate[W, P], None]:
@@ -59,12 +63,33 @@ class _InFilm:
         """The open film.
 
         Raises:
-            RuntimeError: No film is open.
+            UsageError: No film is open, or not yet.
         """
         session = self.film_app.session
         if session is None:
-            raise RuntimeError("no film is open")
+            raise UsageError("The film is not open yet.", hint="Wait a moment, or choose one with F2.")
         return session
+
+    def fetching(
+        self, read: "Callable[[Reader, Sequence[int]], Mapping[int, T]]"
+    ) -> "Callable[[Sequence[int]], Mapping[int, T]]":
+        """Pages for a list out of the open film; what cannot be read now is told, and drawn as missing."""
+        reader = self.session.reader
+
+        def fetch(keys: Sequence[int]) -> Mapping[int, T]:
+            try:
+                return read(reader, keys)
+            except AssetForgeError as error:
+                if not reader.closed:
+                    self.film_app.tell_error(error)
+                return {}
+
+        return fetch
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What went wrong while something was read for the screen is told, and the screen lives on."""
+        if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
+            self.film_app.tell_error(event.worker.error)
 
 
 class Pane(_InFilm, Widget):
@@ -115,8 +140,9 @@ class FilmScreen(_InFilm, Screen[None]):
                 pane.film_changed()
 
     def show_place(self) -> None:
-        """Write the first line anew."""
-        self.query_one(TopLine).place = self.place()
+        """Write the first line anew, unless the screen is being taken down."""
+        for top in self.query(TopLine):
+            top.place = self.place()
 
     def scopes(self) -> list[tuple[str, DOMNode]]:
         """The scopes of actions that can be called here, and the node that each belongs to."""

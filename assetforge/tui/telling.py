@@ -1,0 +1,81 @@
+"""What the program tells of itself: what ended, and what went wrong as a sentence. Nothing that goes wrong ends it."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App
+from textual.binding import Binding
+from textual.dom import DOMNode
+
+from assetforge.db.browse.pulse import Ended
+from assetforge.errors import AssetForgeError
+from assetforge.tui.words import plain
+
+if TYPE_CHECKING:
+    from textual.actions import ActionParseResult
+
+__all__ = ["Telling"]
+
+_TOLD_S = 8
+"""How long a toast stands."""
+
+
+class Telling(App[None]):
+    """A program that speaks in toasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_clashes: set[str] = set()
+        self._told_errors: dict[str, float] = {}
+
+    def tell_end(self, one: Ended) -> None:
+        """A run or a comparison is over."""
+        asset = plain(one.asset)
+        if one.what == "run":
+            if one.state == "succeeded":
+                self.tell(f"{one.version or asset} is trained.", title=f"run {one.id}")
+            elif one.state == "failed":
+                self.tell(f"Training {asset} failed: {one.error}", title=f"run {one.id}", severity="error")
+        elif one.state in ("pass", "regressed", "inconclusive"):
+            severity = "error" if one.state == "regressed" else "information"
+            self.tell(f"{one.version}: {one.state}. Enter compare to look.", title="verdict", severity=severity)
+        elif one.state == "failed":
+            self.tell(f"Comparing {one.version} failed: {one.error}", title="comparison", severity="error")
+
+    def tell(self, sentence: str, *, title: str = "", severity: Any = "information") -> None:
+        """A toast; nothing in it is markup."""
+        self.notify(plain(sentence, 400), title=plain(title), severity=severity, markup=False, timeout=_TOLD_S)
+
+    def tell_error(self, error: Exception) -> None:
+        """What went wrong, as one sentence and what to do; the same is not told again while it stands there."""
+        if isinstance(error, AssetForgeError):
+            sentence = f"{error.message} {error.hint}".strip()
+        else:
+            self.log.error(error)
+            sentence = f"That failed unexpectedly: {type(error).__name__}: {error}"
+        now = time.monotonic()
+        self._told_errors = {told: at for told, at in self._told_errors.items() if now - at < _TOLD_S}
+        if sentence not in self._told_errors:
+            self._told_errors[sentence] = now
+            self.tell(sentence, severity="error")
+
+    async def run_action(
+        self,
+        action: "str | ActionParseResult",
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key, a click or the palette asks for; what goes wrong is told and ends nothing."""
+        try:
+            return await super().run_action(action, default_namespace, namespaces)
+        except Exception as error:  # noqa: BLE001 - whatever a screen, a service or a plugin raises, the program lives on
+            self.tell_error(error)
+            return True
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:  # noqa: ARG002 - Textual's signature
+        """Two actions of one screen share a key by the user's own keymap: say it once."""
+        names = ", ".join(sorted(one.id or one.action for one in clashed_bindings))
+        if names not in self._told_clashes:
+            self._told_clashes.add(names)
+            self.tell(f"The same key is given to {names} in tui.keys.", severity="warning")
