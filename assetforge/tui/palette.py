@@ -1,5 +1,6 @@
 """The palette: every action that can be called here, and anything of the film by a few of its letters."""
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["PROVIDERS", "callable_actions"]
 
 _FOUND = 12
-# What is found is what it is called; actions match by scattered letters too.
-_WEIGHT = 40
+_CALLED, _WORD, _LIKE, _PART = 300.0, 250.0, 100.0, 90.0
+"""Where scores begin, the best first: what is called so; actions with a word that begins so; what is called like that; actions in which it stands.
+Actions that merely have the letters somewhere come last."""
+
+_SURE = 0.75
+_LETTERS = 80.0
 _TITLES = {one.title for one in ACTIONS}
 
 
@@ -59,7 +64,13 @@ class ActionsProvider(Provider):
         for title, about, call in self._lines():
             score = matcher.match(title)
             if score > 0:
-                yield Hit(score, matcher.highlight(title), call, text=title, help=about)
+                yield Hit(
+                    _band(query, title) + min(score, _LETTERS) / 2,
+                    matcher.highlight(title),
+                    call,
+                    text=title,
+                    help=about,
+                )
 
 
 class FindProvider(Provider):
@@ -75,8 +86,9 @@ class FindProvider(Provider):
             return
         for found in await session.call(find_anything, session.reader, query, _FOUND):
             title = plain(found.title)
+            sure = found.kind != "reference" and found.score >= _SURE
             yield Hit(
-                found.score * _WEIGHT,
+                (_CALLED if sure else _LIKE) + 100 * found.score,
                 Content(title),
                 partial(self._go, found),
                 text=title,
@@ -84,7 +96,18 @@ class FindProvider(Provider):
             )
 
     async def _go(self, found: "Found") -> None:
-        await cast("FilmApp", self.app).go_to(found.kind, found.address)
+        app = cast("FilmApp", self.app)
+        try:
+            await app.go_to(found.kind, found.address)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with what was found, the program lives on
+            app.tell_error(error)
+
+
+def _band(query: str, title: str) -> float:
+    wanted, text = query.casefold().strip(), title.casefold()
+    if re.search(rf"(?<!\w){re.escape(wanted)}", text):
+        return _WORD
+    return _PART if wanted in text else 0.0
 
 
 class PluginScreensProvider(Provider):

@@ -12,6 +12,7 @@ from textual.widgets import ContentSwitcher, Static
 from assetforge.db.browse.assets import AssetRow, asset_table
 from assetforge.tui.actions import bindings
 from assetforge.tui.loading import load
+from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import FilmScreen, Pane, acting, crumbs
 from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.words import plain, status
@@ -46,6 +47,7 @@ class AssetScreen(FilmScreen):
         super().__init__()
         self.asset, self._tab, self._address = name, tab, address
         self._row: AssetRow | None = None
+        self._reread = Rereading(self._read)
 
     def content(self) -> Iterable[Widget]:
         """The tabs' names and the open tab."""
@@ -67,7 +69,7 @@ class AssetScreen(FilmScreen):
         self.run_worker(self._begin(), exit_on_error=False)
 
     async def _begin(self) -> None:
-        await self._read()
+        await self._reread()
         if self._row is None:
             self.film_app.tell(f"There is no asset {self.asset} any more.", severity="warning")
             return
@@ -83,7 +85,7 @@ class AssetScreen(FilmScreen):
 
     def film_changed(self) -> None:
         """Figures of the tabs, and the tab that is open."""
-        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
         pane = self.pane
         if pane is not None:
             pane.film_changed()
@@ -93,6 +95,10 @@ class AssetScreen(FilmScreen):
         """The tab that is open."""
         current = self.query_one("#tab", ContentSwitcher).current
         return self.query_one(f"#{current}", Pane) if current else None
+
+    def clear_filter(self) -> bool:
+        """What escape does first, in the tab that is open; says whether there was a filter."""
+        return bool(getattr(self.pane, "clear_filter", bool)())
 
     def _write_tabs(self) -> None:
         row, current = self._row, self.query_one("#tab", ContentSwitcher).current

@@ -1,7 +1,7 @@
 """What can be done to assets from their list: open, train, freeze, add, import, change, put aside."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
@@ -39,11 +39,11 @@ class AssetActions(_Base):
     if TYPE_CHECKING:
 
         @property
-        def film_app(self) -> FilmApp: ...
+        def film_app(self) -> FilmApp: ...  # noqa: D102
         @property
-        def session(self) -> FilmSession: ...
+        def session(self) -> FilmSession: ...  # noqa: D102
         @property
-        def items(self) -> VirtualItems[AssetRow]: ...
+        def items(self) -> VirtualItems[AssetRow]: ...  # noqa: D102
 
     def chosen(self) -> "list[AssetRow]":
         """The marked assets, or the one under the cursor."""
@@ -94,6 +94,7 @@ class AssetActions(_Base):
             ConfirmDialog(title, f"{names}. What changed is frozen first.", yes="Train")
         ):
             return
+
         async def train(name: str) -> str:
             await self.session.run(freeze, name)
             asked = await self.session.run(request_training, name)
@@ -198,7 +199,7 @@ class AssetActions(_Base):
         if isinstance(answer, dict):
             changes = {one.name: answer[one.name] for one in fields if answer[one.name] != one.value}
             if changes:
-                await self.session.run(set_asset, row.name, **cast("dict[str, Any]", changes))
+                await self.session.run(set_asset, row.name, **changes)
                 self.film_app.tell(f"{row.name} is changed.")
 
     @acting

@@ -33,12 +33,13 @@ class AssetCard(Vertical):
         yield Static("", id="card-head", markup=False)
         yield Static("", id="card-facts", markup=False)
 
-    def prepare(self, pictures: "Thumbnails | None", terminal: "TerminalPictures") -> None:
-        """Make room for the picture, once the film is open."""
+    async def prepare(self, pictures: "Thumbnails | None", terminal: "TerminalPictures") -> None:
+        """Make room for the picture, once a film is open; that of another film goes."""
         from assetforge.tui.widgets.picture import Picture
 
-        if pictures is not None and not self.query("#card-picture"):
-            self.mount(Picture(pictures, terminal, id="card-picture"), after="#card-head")
+        await self.query("#card-picture").remove()
+        if pictures is not None:
+            await self.mount(Picture(pictures, terminal, id="card-picture"), after="#card-head")
 
     def show(self, row: "AssetRow | None") -> None:
         """Show an asset, or nothing."""

@@ -10,20 +10,22 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Input, Static
 
 from assetforge.db.browse.reference_address import reference_at
 from assetforge.db.browse.references import ReferenceRow, caption_tags, reference_ids, reference_rows
 from assetforge.domain.search_language import REFERENCE_FIELDS, parse_search
 from assetforge.tui.actions import bindings
+from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import Pane, acting
 from assetforge.tui.screens.caption_dialogs import ask_change, confirm_change
 from assetforge.tui.screens.dialogs import Choice, ChoiceDialog
+from assetforge.tui.widgets.caption_text import CaptionText
 from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.widgets.picture import Picture
 from assetforge.tui.widgets.sources import KeyedSource
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
-from assetforge.tui.words import ago, count_of, dim, plain, strong
+from assetforge.tui.words import ago, count_of, dim, number, plain, strong
 
 if TYPE_CHECKING:
     from assetforge.domain.captions import CaptionChange
@@ -77,7 +79,10 @@ class CaptionsPane(Pane):
         self._typing: Timer | None = None
         self._card: Timer | None = None
         self._edited: int | None = None
+        self._unsaved: dict[int, str] = {}
         self._wanted = ""
+        self._problems = ""
+        self._reread = Rereading(self._read)
 
     def compose(self) -> ComposeResult:
         """Captions at the left; picture and text of one at the right."""
@@ -89,7 +94,7 @@ class CaptionsPane(Pane):
             with Vertical(id="cap-side"):
                 if app.pictures is not None:
                     yield Picture(app.pictures, app.terminal_pictures, id="cap-picture")
-                yield TextArea("", id="cap-text", soft_wrap=True, show_line_numbers=False, compact=True)
+                yield CaptionText(id="cap-text")
                 yield Static("", id="cap-about", markup=False)
 
     def on_mount(self) -> None:
@@ -133,24 +138,33 @@ class CaptionsPane(Pane):
 
     def film_changed(self) -> None:
         """Read the ids again; a caption that is being written stays as it is."""
-        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
         session, search = self.session, parse_search(f"{self._filter} -state:excluded", REFERENCE_FIELDS)
         self._ids = await session.call(
-            reference_ids, session.reader, self._asset_id, search, "file", False, datetime.now(UTC)
+            reference_ids, session.reader, self._asset_id, search, "file", descending=False, now=datetime.now(UTC)
         )
-        reader = session.reader
         self._table.empty = "No caption fits the filter. Escape clears it." if self._filter else _NOTHING
-        self._table.set_source(KeyedSource(self._ids, lambda keys: reference_rows(reader, keys)))
-        parts = [Content.styled(count_of(len(self._ids), "caption"), "$foreground")]
-        if search.problems:
-            parts = [Content.styled(plain(" ".join(search.problems)), "$warning")]
-        self.query_one("#cap-line", Static).update(
-            Content("   ").join([*parts, dim("the trigger is put in when it is trained")])
-        )
+        self._table.set_source(KeyedSource(self._ids, self.fetching(reference_rows)))
+        self._problems = plain(" ".join(search.problems))
+        self._write_line()
         if self._wanted:
             self.show_address(self._wanted)
+
+    def _write_line(self) -> None:
+        if self._problems:
+            parts = [Content.styled(self._problems, "$warning")]
+        else:
+            parts = [Content.styled(count_of(len(self._ids), "caption"), "$foreground")]
+            if marks := len(self._table.marks):
+                parts.append(Content.styled(f"◆ {number(marks)} marked", "$primary"))
+            parts.append(dim("the trigger is put in when it is trained"))
+        self.query_one("#cap-line", Static).update(Content("   ").join(parts))
+
+    def on_virtual_items_marks_changed(self, _event: VirtualItems.MarksChanged) -> None:
+        """Say how many."""
+        self._write_line()
 
     def show_address(self, address: str) -> None:
         """Put the cursor on a reference, once it was read when it is not there yet."""
@@ -165,13 +179,17 @@ class CaptionsPane(Pane):
         self._card = self.set_timer(_CARD_S, self._show_card)
 
     def _show_card(self) -> None:
-        row, text = self._table.current, self.query_one("#cap-text", TextArea)
+        row, text = self._table.current, self._text
         for picture in self.query(Picture):
             picture.show(row.sha256 if row else None)
-        if self.screen.focused is not text:
-            self._edited = row.id if row else None
-            text.text = row.caption if row else ""
+        if not text.has_focus:
+            self._put(row)
         self._show_about()
+
+    def _put(self, row: ReferenceRow | None) -> None:
+        """Have a caption in the field, or what was written and could not be saved."""
+        self._edited = row.id if row else None
+        self._text.text = self._unsaved.get(row.id, plain(row.caption)) if row else ""
 
     def _show_about(self) -> None:
         row, counter = self._table.current, self._counter
@@ -180,7 +198,7 @@ class CaptionsPane(Pane):
             return
         lines = []
         if counter is not None:
-            tokens = self._count(self.query_one("#cap-text", TextArea).text)
+            tokens = self._count(self._text.text)
             limit = f" of {counter.limit}" if counter.limit is not None else ""
             over = counter.limit is not None and tokens > counter.limit
             lines.append(
@@ -193,51 +211,58 @@ class CaptionsPane(Pane):
         lines.append(dim(f"{plain(row.file_name, 60)}, written by {plain(row.caption_source) or 'nobody'}"))
         self.query_one("#cap-about", Static).update(Content("\n").join(lines))
 
-    def on_text_area_changed(self, _event: TextArea.Changed) -> None:
+    def on_text_area_changed(self, event: CaptionText.Changed) -> None:
         """Count while it is written."""
-        if self.screen.focused is self.query_one("#cap-text", TextArea):
+        if event.text_area.has_focus:
             self._show_about()
 
-    def on_key(self, event: object) -> None:
-        """In the field: enter saves and goes on, escape takes back."""
-        from textual.events import Key
-
-        text = self.query_one("#cap-text", TextArea)
-        if not isinstance(event, Key) or self.screen.focused is not text:
+    def on_caption_text_left(self, event: CaptionText.Left) -> None:
+        """Enter saves and goes on to the next, escape takes back."""
+        event.stop()
+        key, written = self._edited, " ".join(self._text.text.split())
+        self._table.focus()
+        if not event.save:
+            if key is not None:
+                self._unsaved.pop(key, None)
+            self._table.go_to(key)
+            self._put(self._table.current)
             return
-        if event.key in ("enter", "escape"):
-            event.stop()
-            event.prevent_default()
-            if event.key == "enter":
-                self._save()
-            else:
-                self._table.focus()
-                self._show_card()
+        # The next one is there at once; what is typed meanwhile must not land in this one.
+        self._table.go_to(key)
+        self._table.action_go_rows(1)
+        if self._table.current_key != key:
+            self.action_edit()
+        if key is not None:
+            self._save(key, written)
 
     @acting
-    async def _save(self) -> None:
+    async def _save(self, key: int, written: str) -> None:
         from assetforge.services.captions import set_caption
 
-        written, key = " ".join(self.query_one("#cap-text", TextArea).text.split()), self._edited
-        row = reference_rows(self.session.reader, [key]).get(key) if key is not None else None
-        if row is not None and written != row.caption:
-            await self.session.run(set_caption, row.address, written)
-        self._table.focus()
-        self._table.action_go_rows(1)
-        self._card_now(to_edit=self._table.current_key != key)
+        row = reference_rows(self.session.reader, [key]).get(key)
+        if row is None or written == plain(row.caption):
+            return
+        self._unsaved[key] = written
+        await self.session.run(set_caption, row.address, written)
+        if self._unsaved.get(key) == written:
+            del self._unsaved[key]
 
-    def _card_now(self, *, to_edit: bool) -> None:
-        self._show_card()
-        if to_edit:
-            self.action_edit()
+    @property
+    def _text(self) -> CaptionText:
+        return self.query_one("#cap-text", CaptionText)
 
     def action_edit(self) -> None:
         """Write the caption under the cursor."""
-        row, text = self._table.current, self.query_one("#cap-text", TextArea)
+        row, text = self._table.current, self._text
         if row is not None:
-            self._edited, text.text = row.id, row.caption
+            self._put(row)
             text.focus()
             text.move_cursor(text.document.end)
+            self._show_about()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's signature
+        """Undo belongs to the list: in a line that is being written nobody means captions."""
+        return action not in ("undo", "redo") or not isinstance(self.screen.focused, Input)
 
     def action_filter(self) -> None:
         """Write a filter."""

@@ -11,9 +11,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from assetforge.tui.actions import bindings
+from assetforge.tui.rereading import Rereading
+from assetforge.tui.screens.asset_actions import frozen
 from assetforge.tui.screens.base import Pane, acting
 from assetforge.tui.screens.dialogs import Field, FieldsDialog, TextDialog
 from assetforge.tui.widgets.items import VirtualItems
+from assetforge.tui.widgets.path_suggester import PathSuggester
 from assetforge.tui.widgets.sources import ListSource
 from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
@@ -123,6 +126,7 @@ class DatasetsPane(Pane):
         self.asset, self._asset_id = asset, asset_id
         self._rows: list[DatasetInfo] = []
         self._wanted = ""
+        self._reread = Rereading(self._read)
 
     def compose(self) -> ComposeResult:
         """Versions at the left, the difference in pictures at the right."""
@@ -152,13 +156,13 @@ class DatasetsPane(Pane):
 
     def film_changed(self) -> None:
         """Read the versions again."""
-        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
-        from assetforge.services.datasets import list_datasets
+        from assetforge.services.datasets import DatasetInfo, list_datasets
 
         self._rows = await self.session.run(list_datasets, self.asset)
-        self._table.set_source(ListSource(self._rows, key=lambda row: row.id))
+        self._table.set_source(ListSource[DatasetInfo](self._rows, key=lambda row: row.id))
         if self._wanted:
             self.show_address(self._wanted)
 
@@ -180,6 +184,9 @@ class DatasetsPane(Pane):
         """Two marked ones are compared."""
         if len(event.marks) in (0, 2):
             self._compare()
+        else:
+            said = "Mark a second one." if len(event.marks) == 1 else f"{len(event.marks)} are marked; mark two."
+            self.query_one("#datasets-line", Static).update(dim(said))
 
     def on_virtual_items_opened(self, event: VirtualItems.Opened) -> None:
         """On to the pictures; on a picture to the reference."""
@@ -221,7 +228,7 @@ class DatasetsPane(Pane):
         self.query_one("#datasets-line", Static).update(Content("   ").join(parts))
         gallery = self.query_one("#datasets-diff", VirtualGallery)
         gallery.empty = "The two are the same."
-        gallery.set_source(ListSource(items, key=lambda item: hash(item[:4])), keep=False)
+        gallery.set_source(ListSource[Difference](items, key=lambda item: hash(item[:4])), keep=False)
         self._show_change(gallery.current)
 
     def _show_change(self, one: Difference | None) -> None:
@@ -251,10 +258,7 @@ class DatasetsPane(Pane):
         if not isinstance(note, str):
             return
         info = await self.session.run(freeze, self.asset, note=note.strip())
-        if info.is_new:
-            self.film_app.tell(f"{info.address}: {info.train_count} to train on, {info.held_out_count} held out.")
-        else:
-            self.film_app.tell(f"Nothing changed since {info.address}.")
+        self.film_app.tell(frozen(info))
         for remark in info.remarks:
             self.film_app.tell(remark, severity="warning")
 
@@ -273,7 +277,11 @@ class DatasetsPane(Pane):
                 [
                     Field(name="exporter", title="for", choices=[(name, name) for name in exporters]),
                     Field(
-                        name="folder", title="folder", placeholder=f"~/{row.address.replace('/', '-')}", required=True
+                        name="folder",
+                        title="folder",
+                        placeholder=f"~/{row.address.replace('/', '-')}",
+                        required=True,
+                        suggester=PathSuggester(files=False),
                     ),
                 ],
                 "The folder must not exist yet, or be empty. Captions get the trigger, as in training.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from rich.cells import cell_len
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -204,6 +205,11 @@ class _Choices(Select[str]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.next", "next", show=False, id="dialog.next")]
 
 
+def _options(choices: Sequence[tuple[str, str]]) -> list[tuple[Text, str]]:
+    """Of rich's text: among those, typing finds."""
+    return [(Text(title), value) for title, value in choices]
+
+
 class FieldsDialog(_Dialog):
     """Several fields at once; gives a dict of texts by name, or ``None``.
 
@@ -235,7 +241,7 @@ class FieldsDialog(_Dialog):
                         yield Static(Content(one.title), classes="dialog-label")
                         if one.choices:
                             yield _Choices(
-                                [(Content(title), value) for title, value in one.choices],
+                                _options(one.choices),
                                 value=one.value or one.choices[0][1],
                                 allow_blank=False,
                                 id=f"field-{one.name}",
@@ -264,10 +270,13 @@ class FieldsDialog(_Dialog):
         """Other choices for a field, for what is only known when the question is asked already; what was chosen stays."""
         self._fields = [replace(one, choices=choices) if one.name == name else one for one in self._fields]
         for select in self.query(f"#field-{name}").results(_Choices):
-            chosen = select.value
-            select.set_options([(Content(title), value) for title, value in choices])
+            chosen, listed = select.value, select.query_one(OptionList)
+            at = listed.highlighted
+            select.set_options(_options(choices))
             if chosen in {value for _title, value in choices}:
                 select.value = chosen
+            if select.expanded:
+                listed.highlighted = at
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
         """Enter in a text."""

@@ -1,6 +1,5 @@
 """The film's assets: what needs a person first, pictures in the middle, the chosen one at the right."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -16,10 +15,12 @@ from textual.widgets.option_list import Option
 from assetforge.db.browse.assets import AssetRow, asset_counts, asset_table, select_assets, sort_assets
 from assetforge.domain.search_language import ASSET_FIELDS, parse_search
 from assetforge.tui.actions import bindings
+from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.asset_actions import AssetActions
 from assetforge.tui.screens.asset_card import AssetCard
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
 from assetforge.tui.screens.dialogs import TextDialog
+from assetforge.tui.widgets.fitting import fitted
 from assetforge.tui.widgets.items import ListSource, VirtualItems
 from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
@@ -29,7 +30,7 @@ __all__ = ["AssetsScreen"]
 
 _TYPING_S = 0.08
 _SORTS = ("status", "name", "changed", "trained", "type", "refs", "version")
-_NEEDS = "needs you"
+_NEEDS, _ASIDE = "needs you", "put aside"
 _OURS = ("enter", "s")
 _SMALL, _LARGE, _WIDE = (16, 8), (26, 13), 160
 
@@ -49,8 +50,14 @@ def _short(address: str) -> str:
     return address.rpartition("/")[2]
 
 
+def _state(row: AssetRow) -> Content:
+    return dim(f"· {_ASIDE}") if row.archived else status(row.status)
+
+
 def _versions(row: AssetRow) -> Content:
     """``◐ v7  ● v6``: the newest version and, where it is another, the approved one."""
+    if row.archived:
+        return _state(row)
     if row.status == "running" and row.progress is not None:
         return status("running", word=f"{row.progress:.0%}")
     newest = status(row.status, word=_short(row.latest) or row.status)
@@ -67,7 +74,7 @@ def _cells(row: AssetRow) -> Sequence[Content | str]:
     return (
         strong(plain(row.name)),
         dim(plain(row.type)),
-        status(row.status),
+        _state(row),
         _short(row.latest) or "–",
         status("approved", word=_short(row.approved)) if row.approved else dim("–"),
         Content.assemble(number(row.references), (f"  +{row.unfrozen}" if row.unfrozen else "", "$warning")),
@@ -89,7 +96,9 @@ class AssetsScreen(AssetActions, FilmScreen):
         self._rows: list[AssetRow] = []
         self._shown: list[AssetRow] = []
         self._filter, self._sort = "", ("status", False)
-        self._loading = asyncio.Lock()
+        self._reread = Rereading(self._read)
+        self._queries: list[str] = []
+        self._asked = 0
         self._typing: Timer | None = None
         self._card_timer: Timer | None = None
         self._restored = False
@@ -107,11 +116,18 @@ class AssetsScreen(AssetActions, FilmScreen):
                     tile_width=18,
                     picture_height=8,
                     lines=2,
-                    empty="Opening the film …",
+                    opening="Opening the film …",
                     leave=_OURS,
                     id="gallery",
                 )
-                yield VirtualTable[AssetRow](_COLUMNS, _cells, opening="Opening the film …", leave=_OURS, id="table")
+                yield VirtualTable[AssetRow](
+                    _COLUMNS,
+                    _cells,
+                    opening="Opening the film …",
+                    dim=lambda row: row.archived,
+                    leave=_OURS,
+                    id="table",
+                )
             with Vertical(id="side"):
                 yield AssetCard(id="card")
 
@@ -125,6 +141,9 @@ class AssetsScreen(AssetActions, FilmScreen):
                 f" of {len(self._rows)}" if len(self._shown) != len(self._rows) else ""
             )
             found = Content.assemble(found, (shown, "not bold $dim"))
+        marks = len(self.items.marks) if self._shown else 0
+        if marks:
+            found = Content.assemble(found, (f"    ◆ {marks} marked", "not bold $primary"))
         return found
 
     def on_mount(self) -> None:
@@ -140,19 +159,24 @@ class AssetsScreen(AssetActions, FilmScreen):
 
     def film_changed(self) -> None:
         """Read all assets again; there are few hundred of them."""
-        self.run_worker(self._read(), group="read", exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
-        if self._loading.locked():
-            return
-        async with self._loading:
-            session = self.session
-            if not self._restored:
-                self._restore()
-            self._rows = await session.call(asset_table, session.reader)
-            await self._apply()
+        session = self.session
+        if not self._restored:
+            await self._restore()
+        self._rows = await session.call(asset_table, session.reader)
+        await self._apply()
 
-    def _restore(self) -> None:
+    def begin_anew(self) -> None:
+        """Another film is open."""
+        self._restored, self._rows, self._shown = False, [], []
+        self._set_filter("")
+        for items in self.query(VirtualItems):
+            items.empty = items.opening
+            items.set_source(ListSource[AssetRow]([], key=lambda row: row.id), keep=False)
+
+    async def _restore(self) -> None:
         self._restored = True
         state, key = self.film_app.state, str(self.session.root)
         sort = state.get(key, "assets.sort", ["status", False])
@@ -161,17 +185,21 @@ class AssetsScreen(AssetActions, FilmScreen):
         gallery = state.get(key, "assets.gallery", self.film_app.preferences.gallery)
         self.query_one("#middle", ContentSwitcher).current = "gallery" if gallery else "table"
         self.query_one("#gallery", VirtualGallery).pictures = self.film_app.pictures
-        self.query_one("#card", AssetCard).prepare(self.film_app.pictures, self.film_app.terminal_pictures)
+        await self.query_one("#card", AssetCard).prepare(self.film_app.pictures, self.film_app.terminal_pictures)
         if self.focused is None or self.focused.id in ("gallery", "table"):
             self.items.focus()
 
     async def _apply(self) -> None:
-        """Filter, sort and show what was read."""
+        """Filter, sort and show what was read, unless something else was asked for meanwhile."""
         session, search = self.session, parse_search(self._filter, ASSET_FIELDS)
+        self._asked += 1
+        asked = self._asked
         problem = self.query_one("#filter-problem", Static)
         problem.display = bool(search.problems)
         problem.update(Content(" ".join(plain(one) for one in search.problems)))
         found = await session.call(select_assets, session.reader, self._rows, search, datetime.now(UTC))
+        if asked != self._asked:
+            return
         self._shown = sort_assets(found, self._sort[0], self._sort[1])
         empty = "No asset fits the filter. Escape clears it." if self._filter else _NOTHING
         source = ListSource(self._shown, key=lambda row: row.id)
@@ -199,12 +227,15 @@ class AssetsScreen(AssetActions, FilmScreen):
         entries += [(f"{plain(kind)}s", count, f"type:{kind}") for kind, count in sorted(counts.by_type.items())]
         saved = self.film_app.state.get(str(self.session.root), "assets.filters", {})
         wanted = [(title, count, query, False) for title, count, query in entries]
-        if isinstance(saved, dict):
-            wanted += [(plain(str(name)), -1, str(query), True) for name, query in sorted(saved.items())]
+        kept = [(plain(name), -1, str(query), True) for name, query in sorted(saved.items())]
+        if counts.archived:
+            wanted.append((_ASIDE, counts.archived, "archived:yes", False))
         prompts: list[Option] = []
+        wanted += kept
+        self._queries = [query for _title, _count, query, _own in wanted]
         room = max(8, (groups.content_size.width or 18) - 4)
         for at, (title, count, query, own) in enumerate(wanted):
-            if own and (at == 0 or not wanted[at - 1][3]):
+            if own and not wanted[at - 1][3]:
                 prompts.append(Option(dim("\nsaved filters"), disabled=True))
             figure = (
                 Content.styled(f"{count:>4}", "$warning" if title == _NEEDS and count else "$dim")
@@ -212,7 +243,7 @@ class AssetsScreen(AssetActions, FilmScreen):
                 else Content("")
             )
             chosen = "bold" if query == self._filter else ""
-            prompts.append(Option(Content.assemble((title[: room - 1].ljust(room), chosen), figure), id=f"q{query}"))
+            prompts.append(Option(Content.assemble((fitted(title, room), chosen), figure), id=f"q{at}"))
         before = groups.highlighted
         groups.clear_options()
         groups.add_options(prompts)
@@ -221,7 +252,7 @@ class AssetsScreen(AssetActions, FilmScreen):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A group at the left is a filter."""
         if event.option_id:
-            self._set_filter(event.option_id[1:])
+            self._set_filter(self._queries[int(event.option_id[1:])])
             self.items.focus()
 
     def on_virtual_items_highlighted(self, event: VirtualItems.Highlighted) -> None:
@@ -231,6 +262,10 @@ class AssetsScreen(AssetActions, FilmScreen):
         if self._card_timer is not None:
             self._card_timer.stop()
         self._card_timer = self.set_timer(0.06, self._show_card)
+
+    def on_virtual_items_marks_changed(self, _event: VirtualItems.MarksChanged) -> None:
+        """Say how many."""
+        self.show_place()
 
     def _show_card(self) -> None:
         self.query_one("#card", AssetCard).show(self.items.current)
@@ -258,8 +293,13 @@ class AssetsScreen(AssetActions, FilmScreen):
 
     def action_view(self) -> None:
         """Gallery or table, the cursor stays on its asset."""
-        switcher, current = self.query_one("#middle", ContentSwitcher), self.items.current_key
+        switcher, current, marks = (
+            self.query_one("#middle", ContentSwitcher),
+            self.items.current_key,
+            self.items.marks,
+        )
         switcher.current = "table" if switcher.current == "gallery" else "gallery"
+        self.items.set_marks(marks)
         self.items.go_to(current)
         self.items.focus()
         self.film_app.state.put(str(self.session.root), "assets.gallery", switcher.current == "gallery")
@@ -272,8 +312,11 @@ class AssetsScreen(AssetActions, FilmScreen):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while it is written."""
-        if event.input.id == "filter" and self.film_app.session is not None:
+        if event.input.id == "filter":
             self._filter = event.value
+            if self.film_app.session is None:
+                # It counts as soon as the film is open.
+                return
             if self._typing is not None:
                 self._typing.stop()
             self._typing = self.set_timer(
@@ -301,13 +344,20 @@ class AssetsScreen(AssetActions, FilmScreen):
             self.film_app.tell("Write a filter first.")
             return
         name = await self.app.push_screen_wait(
-            TextDialog("Keep this filter as", Content(plain(self._filter)), placeholder="off-model")
+            TextDialog(
+                "Keep this filter as",
+                Content(f"{plain(self._filter, 200)}\nAn empty name forgets it."),
+                placeholder="off-model",
+                empty=True,
+            )
         )
         if isinstance(name, str):
             key = str(self.session.root)
-            saved = self.film_app.state.get(key, "assets.filters", {})
-            kept = dict(saved) if isinstance(saved, dict) else {}
-            kept[plain(name)] = self._filter
+            kept = self.film_app.state.get(key, "assets.filters", {})
+            if plain(name):
+                kept[plain(name)] = self._filter
+            else:
+                kept = {known: query for known, query in kept.items() if query != self._filter}
             self.film_app.state.put(key, "assets.filters", kept)
             self._write_groups()
 

@@ -78,7 +78,7 @@ class FilmsScreen(FilmScreen):
         wanted = self._filter.casefold().split()
         shown = [film for film in self._films if all(word in f"{film.title} {film.name}".casefold() for word in wanted)]
         films = self.query_one(FilmList)
-        films.set_source(ListSource(shown, key=lambda film: hash(film.root)))
+        films.set_source(ListSource[FilmCard](shown, key=lambda film: hash(film.root)))
         if first:
             last = self.film_app.state.get("", "film", "")
             films.cursor = next((at for at, film in enumerate(shown) if str(film.root) == last), 0)

@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widget import Widget
 
+from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import FilmScreen, Pane, crumbs
 from assetforge.tui.widgets.items import ListSource
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
@@ -19,9 +20,9 @@ __all__ = ["ActivityPane", "ActivityTable", "HappenedScreen"]
 
 _MOST = 2000
 _COLUMNS = (
-    Column("at", "when", 14),
-    Column("actor", "who", 12, priority=1),
-    Column("what", "what", 0, minimum=20),
+    Column("at", "when", 14, sortable=False),
+    Column("actor", "who", 12, sortable=False, priority=1),
+    Column("what", "what", 0, sortable=False, minimum=20),
 )
 
 
@@ -50,6 +51,10 @@ class HappenedScreen(FilmScreen):
 
     HELP = ActivityTable.HELP
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._reread = Rereading(self._read)
+
     def content(self) -> Iterable[Widget]:
         """One table."""
         yield ActivityTable(id="happened")
@@ -60,13 +65,13 @@ class HappenedScreen(FilmScreen):
 
     def film_changed(self) -> None:
         """Read the newest."""
-        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
-        from assetforge.services.activity import list_activity
+        from assetforge.services.activity import ActivityInfo, list_activity
 
         rows = await self.session.run(list_activity, limit=_MOST)
-        self.query_one(ActivityTable).set_source(ListSource(rows, key=lambda row: row.id))
+        self.query_one(ActivityTable).set_source(ListSource[ActivityInfo](rows, key=lambda row: row.id))
 
 
 class ActivityPane(Pane):
@@ -80,6 +85,7 @@ class ActivityPane(Pane):
     def __init__(self, asset: str, asset_id: int) -> None:
         super().__init__()
         self._asset, self._asset_id = asset, asset_id
+        self._reread = Rereading(self._read)
 
     def compose(self) -> ComposeResult:
         """One table."""
@@ -91,10 +97,10 @@ class ActivityPane(Pane):
 
     def film_changed(self) -> None:
         """Read the newest."""
-        self.run_worker(self._read(), group="read", exclusive=True, exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
-        from assetforge.services.activity import list_activity
+        from assetforge.services.activity import ActivityInfo, list_activity
 
         rows = await self.session.run(list_activity, about=self._asset, limit=_MOST)
-        self.query_one(ActivityTable).set_source(ListSource(rows, key=lambda row: row.id))
+        self.query_one(ActivityTable).set_source(ListSource[ActivityInfo](rows, key=lambda row: row.id))

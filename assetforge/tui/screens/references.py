@@ -1,6 +1,5 @@
 """The references of an asset: a gallery or a table of any length, one picture in full beside it, and what can be done to the marked ones."""
 
-import asyncio
 from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,9 +24,11 @@ from assetforge.db.browse.references import (
 )
 from assetforge.domain.search_language import REFERENCE_FIELDS, parse_search
 from assetforge.tui.actions import bindings
-from assetforge.tui.screens.asset_actions import import_pictures
+from assetforge.tui.rereading import Rereading
+from assetforge.tui.screens.asset_actions import frozen
 from assetforge.tui.screens.base import Pane, acting
 from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog, TextDialog, WhyDialog
+from assetforge.tui.screens.importing import import_pictures
 from assetforge.tui.screens.reference_facts import reference_facts
 from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.widgets.picture import Picture
@@ -119,7 +120,7 @@ class ReferencesPane(Pane):
         self._typing: Timer | None = None
         self._card: Timer | None = None
         self._wanted = ""
-        self._reading = asyncio.Lock()
+        self._reread = Rereading(self._read)
 
     def compose(self) -> ComposeResult:
         """Filter, gallery or table, one picture with its facts."""
@@ -142,7 +143,7 @@ class ReferencesPane(Pane):
                     picture_height=8,
                     lines=2,
                     empty=_NOTHING,
-                    leave=("s",),
+                    leave=("enter", "s"),
                     id="ref-gallery",
                 )
                 yield VirtualTable[ReferenceRow](_COLUMNS, _cells, empty=_NOTHING, leave=("enter", "s"), id="ref-table")
@@ -164,29 +165,27 @@ class ReferencesPane(Pane):
 
     def film_changed(self) -> None:
         """Read the ids again; rows follow as they come into view."""
-        self.run_worker(self._read(), group="read", exit_on_error=False)
+        self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
-        async with self._reading:
-            session, search = self.session, parse_search(self._filter, REFERENCE_FIELDS)
-            problem = self.query_one("#ref-filter-problem", Static)
-            problem.display = bool(search.problems)
-            problem.update(Content(" ".join(plain(one) for one in search.problems)))
-            by, descending = self._sort
-            self._ids = await session.call(
-                reference_ids, session.reader, self._asset_id, search, by, descending, datetime.now(UTC)
-            )
-            self._counts = await session.call(reference_counts, session.reader, self._asset_id)
-            self._usual = await session.call(finding_context, session.reader, self._asset_id)
-            reader = session.reader
-            source = KeyedSource(self._ids, lambda keys: reference_rows(reader, keys))
-            for items in self.query(VirtualItems):
-                items.empty = "No reference fits the filter. Escape clears it." if self._filter else _NOTHING
-                items.set_source(source)
-            self.query_one("#ref-table", VirtualTable).sort = self._sort
-            self._write_line()
-            if self._wanted:
-                self.show_address(self._wanted)
+        session, search = self.session, parse_search(self._filter, REFERENCE_FIELDS)
+        problem = self.query_one("#ref-filter-problem", Static)
+        problem.display = bool(search.problems)
+        problem.update(Content(" ".join(plain(one) for one in search.problems)))
+        by, descending = self._sort
+        self._ids = await session.call(
+            reference_ids, session.reader, self._asset_id, search, by, descending, datetime.now(UTC)
+        )
+        self._counts = await session.call(reference_counts, session.reader, self._asset_id)
+        self._usual = await session.call(finding_context, session.reader, self._asset_id)
+        source = KeyedSource(self._ids, self.fetching(reference_rows))
+        for items in self.query(VirtualItems):
+            items.empty = "No reference fits the filter. Escape clears it." if self._filter else _NOTHING
+            items.set_source(source)
+        self.query_one("#ref-table", VirtualTable).sort = (by, descending)
+        self._write_line()
+        if self._wanted:
+            self.show_address(self._wanted)
 
     def show_address(self, address: str) -> None:
         """Put the cursor on a reference; once it was read when it is not there yet."""
@@ -301,12 +300,12 @@ class ReferencesPane(Pane):
         self.items.focus()
         return True
 
-    def _chosen(self) -> list[str]:
-        """Addresses of the marked references, or of the one under the cursor."""
+    def _chosen(self, state: str = "") -> list[str]:
+        """Addresses of the marked references, or of the one under the cursor; only those of a state when one is given."""
         keys = self.items.marked()
         rows = reference_rows(self.session.reader, keys)
-        addresses = [rows[key].address for key in keys if key in rows]
-        if not addresses:
+        addresses = [rows[key].address for key in keys if key in rows and state in ("", rows[key].state)]
+        if not addresses and not state:
             self.film_app.tell("There is no reference here.")
         return addresses
 
@@ -336,11 +335,14 @@ class ReferencesPane(Pane):
         """Take references back."""
         from assetforge.services.references import restore_reference
 
-        addresses = self._chosen()
+        addresses = self._chosen(state="excluded")
+        if not addresses:
+            self.film_app.tell("Nothing here is excluded; state:excluded in the filter shows what is.")
+            return
         for address in addresses:
             await self.session.run(restore_reference, address)
-        if addresses:
-            self.film_app.tell(f"{count_of(len(addresses), 'reference')} back in use.")
+        self.items.set_marks(())
+        self.film_app.tell(f"{count_of(len(addresses), 'reference')} back in use.")
 
     @acting
     async def action_hold_out(self) -> None:
@@ -405,15 +407,16 @@ class ReferencesPane(Pane):
         row = self.items.current
         if row is None:
             return
+        shown = plain(row.caption)
         text = await self.app.push_screen_wait(
             TextDialog(
                 f"Caption of {plain(row.file_name, 50)}",
                 "The trigger is put before it when it is trained.",
-                value=row.caption,
+                value=shown,
                 empty=True,
             )
         )
-        if isinstance(text, str) and text != row.caption:
+        if isinstance(text, str) and text != shown:
             await self.session.run(set_caption, row.address, text)
 
     @acting
@@ -427,10 +430,9 @@ class ReferencesPane(Pane):
             if not await self.app.push_screen_wait(ConfirmDialog("Freeze anyway?", about, yes="Freeze")):
                 return
         info = await self.session.run(freeze, self.asset)
-        if info.is_new:
-            self.film_app.tell(f"{info.address}: {info.train_count} to train on, {info.held_out_count} held out.")
-        else:
-            self.film_app.tell(f"Nothing changed since {info.address}.")
+        self.film_app.tell(frozen(info))
+        for remark in info.remarks:
+            self.film_app.tell(remark, severity="warning")
 
     @acting
     async def action_viewer(self) -> None:

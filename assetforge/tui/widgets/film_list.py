@@ -75,7 +75,7 @@ class FilmList(VirtualItems["FilmCard"]):
         return row
 
     def _draw(self, row: int) -> list[Strip]:
-        film, width = self._item(row), self.size.width
+        film, width = self._item(row), self.wide
         chosen = row == self.cursor
         ground = self._ground(*(["virtual-items--cursor"] if chosen else []))
         blank = Strip.blank(width, self._ground().rich_style)
