@@ -1,21 +1,26 @@
 """Fixtures of the TUI's tests: real films made by services, the real program under Textual's pilot."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 
+from assetforge.paths import ProjectPaths
 from assetforge.services.assets import add_asset
 from assetforge.services.captions import set_caption
 from assetforge.services.ingest import add_references
 from assetforge.services.projects import Project, create_project
 from assetforge.services.references import list_references
+from assetforge.services.relocation import remember_place
 from assetforge.tui.app import FilmApp
 from assetforge.tui.images.protocol import TerminalPictures
 from assetforge.tui.preferences import Preferences
 from assetforge.tui.state import State
 
-NASTY = "a[/b] [red]\x1b[31m\nsecond line\u202e‮ مرحبا 🎬"
+NASTY = "a[/b] [red]\x1b[31m\nsecond line\u202e مرحبا 🎬"
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +30,36 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSETFORGE_ACTOR", "director")
 
 
+@pytest.fixture(scope="session")
+def drawn_film(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What :func:`small_film` is a copy of; made once, since that takes a second."""
+    folder = tmp_path_factory.mktemp("drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSETFORGE_HOME", str(folder / "home"))
+        patch.setenv("ASSETFORGE_PROJECTS", str(folder / "projects"))
+        patch.setenv("ASSETFORGE_ACTOR", "director")
+        with create_project("night-harbour", title="Night Harbour") as project:
+            fill(project, folder, _draw)
+            root = project.root
+    yield root
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _draw(path: Path, seed: int = 0, size: tuple[int, int] = (64, 48)) -> Path:
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Pillow.fromarray(coarse).resize(size, Pillow.Resampling.BICUBIC).save(path, format="PNG")
+    return path
+
+
 @pytest.fixture
-def small_film(home: Path, tmp_path: Path, make_png: Callable[..., Path]) -> Path:
+def small_film(home: Path, tmp_path: Path, drawn_film: Path) -> Path:
     """The folder of a film with three assets; ``mara`` has 12 references, two of them with captions that try to break things."""
-    with create_project("night-harbour", title="Night Harbour") as project:
-        fill(project, tmp_path, make_png)
-        return project.root
+    root = tmp_path / "projects" / drawn_film.name
+    shutil.copytree(drawn_film, root, symlinks=True)
+    # It is no copy that somebody made: nothing shall be said about that.
+    remember_place(ProjectPaths(root))
+    return root
 
 
 def fill(project: Project, folder: Path, make_png: Callable[..., Path]) -> None:
