@@ -148,7 +148,7 @@ ACTIONS: tuple[Action, ...] = (
     _A("compare.references", "j", "references", "Go to the references that were added.", "assetforge dataset diff NEWER OLDER"),
     _A("compare.viewer", "e", "viewer", "Open both pictures in the system's viewer.", "assetforge review ASSET/vN --out FOLDER"),
     _A("compare.blinking", "B", "blink alone", "Blink by itself, twice a second, or stop.", "assetforge review ASSET/vN"),
-    _A("compare.more", "m", "more prompts", "Ask for more prompts.", "assetforge compare NEW BASE"),
+    _A("compare.more", "m", "more prompts", "Ask for more prompts.", "assetforge compare NEW BASE --more"),
     _A("compare.report", "R", "report", "Write the report and open it.", "assetforge compare NEW BASE --report FILE"),
     # runs
     _A("runs.follow", "enter", "follow", "Follow the run: curves, log, samples.", "assetforge run show N", footer=True),
