@@ -29,4 +29,15 @@ def run(film: Path | None = None, *, images: str = "") -> int:
 
     app = FilmApp(film, preferences=preferences, pictures=pictures, state=State.load())
     app.run()
+    _end_readers()
     return app.return_code or 0
+
+
+def _end_readers() -> None:
+    """Whoever quits while pictures are taken in does not wait for those that were only queued; what was taken in is kept, and the rest is read another time."""
+    import sys
+
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None:
+        for child in multiprocessing.active_children():
+            child.kill()

@@ -311,7 +311,7 @@ class FilmApp(Telling):
     async def _show_area(self, name: str) -> None:
         from assetforge.tui.loading import load
 
-        if self._needs_film() or name in ("plugins", "settings"):
+        if name in ("plugins", "settings") or self._needs_film():
             await self._show(load(_AREAS[name]))
 
     async def action_runs(self) -> None:
