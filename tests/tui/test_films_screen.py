@@ -42,7 +42,9 @@ async def test_films_are_filtered_opened_and_left_and_the_last_one_is_found_agai
         await press(pilot, "slash")
         await write(pilot, "harb")
         assert names(films) == ["night-harbour"]
-        await press(pilot, "enter")
+        await write(pilot, " nowhere")
+        assert "No film has these words" in shown(app)
+        await press(pilot, *["backspace"] * 8, "enter")
         assert app.focused is films
         await press(pilot, "escape")
         assert len(films.source) == 2

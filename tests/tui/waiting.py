@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from textual import events
 from textual.app import App
+from textual.keys import _get_unicode_name_from_key
 from textual.pilot import Pilot, WaitForScreenTimeout
 from textual.strip import Strip
 
@@ -16,6 +18,9 @@ from assetforge.tui.screens.film import AssetsScreen
 from assetforge.tui.widgets.items import VirtualItems
 
 __all__ = ["assert_aligned", "asset", "filled", "press", "settle", "shown", "told", "until", "write"]
+
+_HOPS = 4
+"""A key goes to the program, to what is focused, back to the program, and to what the action is of."""
 
 
 async def settle(pilot: Pilot[Any]) -> None:
@@ -62,15 +67,28 @@ async def asset(pilot: Pilot[Any], name: str, tab: str = "") -> Any:
 
 
 async def press(pilot: Pilot[Any], *keys: str) -> None:
-    """Press keys and let the program take them."""
-    await pilot.app._press_keys(keys)
-    await settle(pilot)
+    """Press keys one after the other and let the program take each; quicker than the pilot, which waits for the processor to be idle."""
+    for key in keys:
+        pilot.app.post_message(events.Key(key, _character(key)))
+        for _ in range(_HOPS):
+            await settle(pilot)
+
+
+def _character(key: str) -> str | None:
+    if len(key) == 1:
+        return key
+    try:
+        return unicodedata.lookup(_get_unicode_name_from_key(key))
+    except KeyError:
+        return None
 
 
 async def write(pilot: Pilot[Any], text: str) -> None:
-    """Press the keys of a text into what is focused."""
-    names = {" ": "space", "-": "minus", "/": "slash", ":": "colon", ".": "full_stop", ",": "comma", "_": "underscore"}
-    await press(pilot, *(names.get(char, char) for char in text))
+    """Paste a text into what is focused."""
+    assert pilot.app.focused is not None
+    pilot.app.focused.post_message(events.Paste(text))
+    for _ in range(_HOPS):
+        await settle(pilot)
 
 
 def told(app: App[Any]) -> str:

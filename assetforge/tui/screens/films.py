@@ -16,7 +16,7 @@ from assetforge.tui.actions import bindings
 from assetforge.tui.screens.base import FilmScreen, acting
 from assetforge.tui.screens.dialogs import ConfirmDialog, Field, FieldsDialog
 from assetforge.tui.session import in_thread
-from assetforge.tui.widgets.film_list import FilmList
+from assetforge.tui.widgets.film_list import NO_FILM, FilmList
 from assetforge.tui.widgets.items import ListSource, VirtualItems
 from assetforge.tui.words import plain
 
@@ -78,6 +78,7 @@ class FilmsScreen(FilmScreen):
         wanted = self._filter.casefold().split()
         shown = [film for film in self._films if all(word in f"{film.title} {film.name}".casefold() for word in wanted)]
         films = self.query_one(FilmList)
+        films.empty = "No film has these words. Escape shows all." if wanted else NO_FILM
         films.set_source(ListSource[FilmCard](shown, key=lambda film: hash(film.root)))
         if first:
             last = self.film_app.state.get("", "film", "")

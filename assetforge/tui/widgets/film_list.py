@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from assetforge.db.browse.films import FilmCard
     from assetforge.tui.widgets.virtual_gallery import PictureCells
 
-__all__ = ["FilmList", "needs_of"]
+__all__ = ["NO_FILM", "FilmList", "needs_of"]
+
+NO_FILM = "No film yet. n makes one; d makes the demo film and takes it through the whole loop."
 
 _HIGH = 6
 _WIDE = 16
@@ -53,7 +55,7 @@ class FilmList(VirtualItems["FilmCard"]):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(
-            empty="No film yet. n makes one; d makes the demo film and takes it through the whole loop.",
+            empty=NO_FILM,
             opening="Looking for films …",
             marking=False,
             leave=("enter",),
