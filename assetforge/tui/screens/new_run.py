@@ -20,6 +20,7 @@ from assetforge.tui.widgets.param_form import ParamForm
 from assetforge.tui.words import dim, plain
 
 if TYPE_CHECKING:
+    from assetforge.db.browse.pulse import Pulse
     from assetforge.services.projects import Project
     from assetforge.services.training import TrainingRequest
     from assetforge.services.training_preview import TrainingPreview
@@ -69,6 +70,7 @@ is queued and nothing frozen before ctrl+s. `/` finds a parameter by its name.
         self._plan: Plan | None = None
         self._previewing = self._stale = self._starting = False
         self._typing: Timer | None = None
+        self._pulse: Pulse | None = None
 
     def content(self) -> Iterable[Widget]:
         """Form and preview."""
@@ -85,12 +87,16 @@ is queued and nothing frozen before ctrl+s. `/` finds a parameter by its name.
 
     def on_mount(self) -> None:
         """Make the form."""
+        self._pulse = self.film_app.pulse
         self._say("")
         self._make("", "")
 
     def film_changed(self) -> None:
-        """A dataset was frozen, a run ended: what would run may be another thing now."""
-        self._look_soon()
+        """A run was queued or has ended, so that it may have been done already; not every beat of a job that runs."""
+        pulse = self.film_app.pulse
+        if pulse != self._pulse:
+            self._pulse = pulse
+            self._look_soon()
 
     # the form
 

@@ -183,18 +183,20 @@ class RunFollow(Widget):
                 parts.append(place_of(row))
             title = Content("  ").join(parts)
             words, note = self._status(row), self._note(row)
-        self.query_one("#follow-title", Static).update(title)
-        self.query_one("#follow-status", Static).update(words)
+        # Lines of a fixed height need no new layout, which is most of what an update costs.
+        self.query_one("#follow-title", Static).update(title, layout=False)
+        self.query_one("#follow-status", Static).update(words, layout=False)
         shown = self.query_one("#follow-note", Static)
-        shown.display = bool(note.plain)
-        shown.update(note)
+        if note != shown.content:
+            shown.display = bool(note.plain)
+            shown.update(note)
         self._show_bar()
 
     def _show_bar(self) -> None:
         row, update, shown = self.row, self._update, self.query_one("#follow-bar", Static)
         shown.display = row is not None and row.state == "running" and update is not None and update.total > 0
         if shown.display and update is not None:
-            shown.update(bar(update.step / update.total, self.size.width))
+            shown.update(bar(update.step / update.total, self.size.width), layout=False)
 
     def _status(self, row: QueueRow) -> Content:
         update = self._update

@@ -24,6 +24,9 @@ from assetforge.tui.words import dim, plain
 __all__ = ["RunsScreen"]
 
 _LOOK_S = 0.25
+_LOOKS_A_ROW = 4
+"""The list is drawn anew at every fourth look only: it is many lines, and nobody reads so fast."""
+
 _DEVICES_S = 5.0
 _SETTLE_S = 0.06
 _MOST_ROWS = 500
@@ -91,7 +94,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         self._facts: dict[int, tuple[str, RunFacts]] = {}
         self._wanted = 0
         self._turn = 0
-        self._shown_progress = ""
+        self._progress: dict[int, int] = {}
         self._clocks: list[Timer] = []
         self._settling: Timer | None = None
 
@@ -260,6 +263,8 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
             return
         if self.is_alone:
             self.show_place()
+        if not self._looking:
+            self._forget_others()
         follow = self._follows.get(row.id)
         if follow is not None and not self._looking:
             self._follow.take(follow)
@@ -313,9 +318,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
 
     def _show_look(self, looked: Sequence[int]) -> None:
         followed = self._follow.row
-        stay = {row.id for row in self._rows if row.state == "running"} | {followed.id if followed else 0}
-        for job in [job for job in self._follows if job not in stay]:
-            del self._follows[job]
+        self._forget_others()
         if followed is not None and followed.id in looked:
             follow = self._follows.get(followed.id)
             if follow is not None and follow.update is not None:
@@ -328,12 +331,17 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
                 )
                 if quiet and not follow.update.more:
                     self._ended[followed.id] = followed.state
-        progress = [
-            (job, one.update.step, one.update.eta_s) for job, one in self._follows.items() if one.update is not None
-        ]
-        if str(progress) != self._shown_progress:
-            self._shown_progress = str(progress)
+        progress = {job: one.update.step for job, one in self._follows.items() if one.update is not None}
+        if progress.keys() != self._progress.keys() or (progress != self._progress and not self._turn % _LOOKS_A_ROW):
+            self._progress = progress
             self._table.refresh_items()
+
+    def _forget_others(self) -> None:
+        """Keep curves and logs of what runs and of the followed job alone: memory stays flat however many jobs come and go."""
+        followed = self._follow.row
+        stay = {row.id for row in self._rows if row.state == "running"} | {followed.id if followed is not None else 0}
+        for job in [job for job in self._follows if job not in stay]:
+            del self._follows[job]
 
     @acting
     async def _look_at_devices(self) -> None:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len, chop_cells
 from rich.segment import Segment
+from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
@@ -31,7 +32,7 @@ class LogTail(ScrollView, can_focus=True):
 
     DEFAULT_CSS = """
     LogTail {
-        width: 1fr; height: 1fr; background: $background; color: $foreground 78%; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1;
+        width: 1fr; height: 1fr; background: $background; color: $foreground 78%; overflow-x: hidden; overflow-y: auto; scrollbar-gutter: stable; scrollbar-size-vertical: 1;
         &:focus { color: $foreground; }
         & > .log-tail--empty { color: $dim; }
     }
@@ -50,6 +51,7 @@ class LogTail(ScrollView, can_focus=True):
         self._heights: deque[int] = deque()
         # Not where the scrolling is when it is asked: another size moves the end away before anybody hears of it.
         self._at_end = True
+        self._style: Style | None = None
 
     @property
     def lines(self) -> list[str]:
@@ -101,7 +103,13 @@ class LogTail(ScrollView, can_focus=True):
         self._heights.append(len(parts))
 
     def _lay_out(self, gone: int = 0) -> None:
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows))
+        size = Size(self.scrollable_content_region.width, len(self._rows))
+        if self.show_vertical_scrollbar and size.width == self.virtual_size.width and size.height > self.size.height:
+            # Laying out the whole screen for a line more would cost more than everything else here.
+            self.set_reactive(LogTail.virtual_size, size)
+            self._scroll_update(size)
+        else:
+            self.virtual_size = size
         if self._at_end:
             self._to_end()
             # Before the first frame there is no scrollbar yet, and nothing scrolls.
@@ -125,12 +133,18 @@ class LogTail(ScrollView, can_focus=True):
                 self._wrap(text, width)
         self._lay_out()
 
+    def notify_style_update(self) -> None:
+        """Another theme, or the focus came or went."""
+        super().notify_style_update()
+        self._style = None
+
     def render_line(self, y: int) -> Strip:
         """A line of it."""
         width = self.size.width
+        style = self._style = self._style or self.rich_style
         if not self._rows and y == 0 and self._empty:
-            style = self.rich_style + self.get_component_rich_style("log-tail--empty", partial=True)
+            style += self.get_component_rich_style("log-tail--empty", partial=True)
             return Strip([Segment(fitted(self._empty, width), style)], width)
         at = y + self.scroll_offset.y
         text = self._rows[at] if at < len(self._rows) else ""
-        return Strip([Segment(fitted(text, width), self.rich_style)], width)
+        return Strip([Segment(fitted(text, width), style)], width)

@@ -4,7 +4,7 @@ Our own, since plotext 6.1 takes 120 ms for 2,000 points and has one figure for 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -81,6 +81,7 @@ class RunChart(Widget):
         self._other_title, self._total = "", 0
         self._last: float | None = None
         self._drawn: list[Strip] = []
+        self._styles: dict[str, Style] = {}
 
     def show(
         self,
@@ -124,7 +125,7 @@ class RunChart(Widget):
     def notify_style_update(self) -> None:
         """Another theme: draw it in its colours."""
         super().notify_style_update()
-        self._drawn = []
+        self._drawn, self._styles = [], {}
 
     def render_line(self, y: int) -> Strip:
         """A line of it."""
@@ -135,6 +136,12 @@ class RunChart(Widget):
     # drawing
 
     def _ground(self, component: str = "") -> Style:
+        """The style of a part; looked up once, since that costs more than drawing."""
+        if component not in self._styles:
+            self._styles[component] = self._mixed(component)
+        return self._styles[component]
+
+    def _mixed(self, component: str) -> Style:
         ground = Style(bgcolor=self.background_colors[1].rich_color, color=self.rich_style.color)
         return ground + self.get_component_rich_style(component, partial=True) if component else ground
 
@@ -157,9 +164,12 @@ class RunChart(Widget):
         first, last = self._span()
         cells = self._cells(width - left, rows, scale, first, last)
         label = self._ground("run-chart--label")
+        styles = {name: self._ground(name) for name in ("", _BAND, _DOTTED, _LINE)}
         for row in range(rows):
             text = labels.get(row, "")
-            lines.append(Strip([Segment(text.rjust(left - 1) + " ", label), *self._segments(cells[row])], width))
+            lines.append(
+                Strip([Segment(text.rjust(left - 1) + " ", label), *self._segments(cells[row], styles)], width)
+            )
         if foot:
             lines.append(Strip([Segment(" " * left + _foot(first, last, width - left), label)], width))
         return lines
@@ -227,9 +237,8 @@ class RunChart(Widget):
                 cells[row][at] = (bits, name)
         return cells
 
-    def _segments(self, cells: Iterable[tuple[int, str]]) -> list[Segment]:
+    def _segments(self, cells: Iterable[tuple[int, str]], styles: Mapping[str, Style]) -> list[Segment]:
         parts: list[Segment] = []
-        styles = {name: self._ground(name) for name in ("", _BAND, _DOTTED, _LINE)}
         run, before = "", ""
         for bits, name in cells:
             if name != before and run:
