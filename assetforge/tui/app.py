@@ -22,7 +22,7 @@ from assetforge.tui.session import FilmSession, in_thread
 from assetforge.tui.state import State
 from assetforge.tui.streams import without_descriptor
 from assetforge.tui.telling import Telling
-from assetforge.tui.theme import DEFAULT_THEME, THEMES
+from assetforge.tui.theme import DEFAULT_THEME, THEMES, ground_of
 from assetforge.tui.widgets.lines import TopLine
 from assetforge.tui.words import count_of, plain
 
@@ -110,11 +110,16 @@ class FilmApp(Telling):
         ink, ground = Color.parse(variables["foreground"]), Color.parse(variables["background"])
         return {**variables, "dim": ink.blend(ground, _DIM).hex}
 
+    def _theme_changed(self, _theme: object) -> None:
+        if self.pictures is not None:
+            self.pictures.ground = ground_of(self)
+
     def on_mount(self) -> None:
         """Begin to look for changes; open the film once the first frame is painted."""
         if self.preferences.problem:
             self.tell(self.preferences.problem, severity="warning")
         self.set_interval(_LOOK_S, self._look)
+        self.theme_changed_signal.subscribe(self, self._theme_changed)
         if self.terminal_pictures.typed:
             replay(self, self.terminal_pictures.typed)
         if self._first_film is not None:
@@ -152,6 +157,7 @@ class FilmApp(Telling):
         self.film_title = plain(await in_thread(_title_of, root))
         if self.terminal_pictures.protocol != "off":
             self.pictures = await in_thread(_thumbnails, session, self.call_soon, self.console)
+            self.pictures.ground = ground_of(self)
         self.session = session
         self.state.put("", "film", str(root))
         self._seen_version = session.reader.version()
@@ -268,9 +274,10 @@ class FilmApp(Telling):
         self._write_doing()
 
     def _tell_screen(self) -> None:
-        if isinstance(self.screen, FilmScreen) and self.session is not None and self.session.is_open:
-            self.screen.show_place()
-            self.screen.film_changed()
+        screen, session = self.screen, self.session
+        if isinstance(screen, FilmScreen) and screen.is_mounted and session is not None and session.is_open:
+            screen.show_place()
+            screen.film_changed()
 
     def _write_doing(self) -> None:
         pulse, parts = self.pulse or NO_PULSE, []

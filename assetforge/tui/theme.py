@@ -1,8 +1,14 @@
 """Our own two themes: a darkroom with one amber safelight, and the same room with the lights on."""
 
+from typing import TYPE_CHECKING, Any
+
+from textual.color import Color
 from textual.theme import Theme
 
-__all__ = ["DEFAULT_THEME", "THEMES"]
+if TYPE_CHECKING:
+    from textual.app import App
+
+__all__ = ["DEFAULT_THEME", "THEMES", "ground_of"]
 
 DEFAULT_THEME = "safelight"
 
@@ -86,3 +92,8 @@ THEMES = (
         },
     ),
 )
+
+
+def ground_of(app: "App[Any]") -> tuple[int, int, int]:
+    """The colour that pictures stand on in the theme of a program, so that bars beside them are not seen."""
+    return Color.parse(app.theme_variables["background"]).rgb

@@ -16,6 +16,7 @@ from assetforge.tui.actions import bindings
 from assetforge.tui.screens.base import FilmScreen, acting
 from assetforge.tui.screens.dialogs import ConfirmDialog, Field, FieldsDialog
 from assetforge.tui.session import in_thread
+from assetforge.tui.theme import ground_of
 from assetforge.tui.widgets.film_list import NO_FILM, FilmList
 from assetforge.tui.widgets.items import ListSource, VirtualItems
 from assetforge.tui.words import plain
@@ -58,6 +59,11 @@ class FilmsScreen(FilmScreen):
         self.query_one(FilmList).focus()
         self.call_after_refresh(self.film_changed)
         self.set_interval(_LOOK_S, self.film_changed)
+        self.app.theme_changed_signal.subscribe(self, self._theme_changed)
+
+    def _theme_changed(self, _theme: object) -> None:
+        for store in self._open_stores:
+            store.ground = ground_of(self.app)
 
     def film_changed(self) -> None:
         """Read all films again, when this screen is on top."""
@@ -92,6 +98,7 @@ class FilmsScreen(FilmScreen):
         for film in self._films:
             if film.picture:
                 store = await in_thread(_thumbnails_of, film, self.film_app.call_soon)
+                store.ground = ground_of(self.app)
                 self._open_stores.append(store)
                 stores[film.picture] = store
         self.query_one(FilmList).use(stores)
