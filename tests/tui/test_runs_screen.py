@@ -95,7 +95,7 @@ async def test_the_queue_in_the_order_in_which_it_runs_and_why_it_waits(runs, bu
         await ready(pilot, lambda: "32 %" in cells(screen, jobs["rendering"])[0])
         assert "1,178/1,900" in cells(screen, jobs["training"])[3]
         assert cells(screen, jobs["training"])[4] == "local cuda:0"
-        assert cells(screen, jobs["next"])[3] == "nobody works here; R starts"
+        assert cells(screen, jobs["next"])[3] == "nobody works; R starts"
         assert cells(screen, jobs["held"])[3] == "in 8 min at the earliest"
         assert cells(screen, jobs["later"])[4] == "automatic: 5 new references"
         screen.queue_attended()

@@ -36,7 +36,8 @@ def _brief(preview: "TrainingPreview") -> list[Content]:
     joint = Content.styled(" · ", "$dim")
     first = [Content.assemble(value, (f" {besides}", "$dim")) for value, besides in (facts["dataset"], facts["base"])]
     second = [Content(f"{facts['steps'][0]} steps")] if "steps" in facts else []
-    second += [Content(facts[name][0]) for name in ("time", "memory", "begins") if name in facts]
+    second.append(Content(facts["time"][0] if preview.seconds is not None else "time unknown"))
+    second += [Content(facts[name][0]) for name in ("memory", "begins") if name in facts]
     return [joint.join(first), joint.join(second)]
 
 
@@ -62,7 +63,7 @@ def _facts(preview: "TrainingPreview") -> list[tuple[str, str, str]]:
             ("time", f"about {duration(preview.seconds)}", f"by {count_of(preview.seconds_from, 'earlier run')}{where}")
         )
     else:
-        facts.append(("time", "nobody knows", "no earlier run tells"))
+        facts.append(("time", "unknown", "no earlier run tells"))
     if preview.memory_mb is not None:
         facts.append(("memory", f"about {size(round(preview.memory_mb * 1_000_000))}", f"as run {preview.memory_run}"))
     return [*facts, ("where", plain(preview.executor), "")]

@@ -107,7 +107,8 @@ class RunFollow(Widget):
     def on_mount(self) -> None:
         """Nothing is followed yet."""
         self.show_view("curves")
-        self.query_one("#follow-facts").display = False
+        for name in ("facts", "note", "bar"):
+            self.query_one(f"#follow-{name}").display = False
 
     @property
     def log_tail(self) -> LogTail:

@@ -149,7 +149,7 @@ def why_it_waits(row: QueueRow, rows: Sequence[QueueRow], *, attended: bool, now
     if row.error:
         return row.error
     if not attended:
-        return "nobody works here; R starts"
+        return "nobody works; R starts"
     before = 0
     for one in rows:
         if one.id == row.id:
