@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AssetCard"]
 
+_NAME = 20
+
 
 class AssetCard(Vertical):
     """The right pane of the film's assets."""
@@ -23,7 +25,7 @@ class AssetCard(Vertical):
     DEFAULT_CSS = """
     AssetCard {
         #card-head { height: auto; margin-bottom: 1; }
-        #card-picture { height: 1fr; min-height: 6; max-height: 60%; }
+        #card-picture { height: 1fr; min-height: 6; max-height: 18; }
         #card-facts { height: auto; margin-top: 1; }
     }
     """
@@ -52,8 +54,10 @@ class AssetCard(Vertical):
 
 
 def _head(row: "AssetRow") -> Content:
-    trigger = f"{plain(row.type)} · trigger {plain(row.trigger)}"
-    lines = [Content.assemble(strong(plain(row.name)), "   ", status(row.status)), dim(trigger)]
+    name, trigger = strong(plain(row.name)), dim(f"{plain(row.type)} · trigger {plain(row.trigger)}")
+    # A glyph and its word are never parted.
+    gap = "   " if name.cell_length <= _NAME else "\n"
+    lines = [Content.assemble(name, gap, status(row.status)), trigger]
     if row.description:
         lines.append(Content(plain(row.description, 120)))
     return Content("\n").join(lines)
@@ -71,7 +75,7 @@ def _facts(row: "AssetRow") -> Content:
     refs = Content.assemble(
         (row.dataset.rpartition("/")[2] or "no dataset", "bold"), f"  {count_of(row.references, 'reference')}"
     )
-    if row.unfrozen:
+    if row.unfrozen and row.dataset:
         refs = Content.assemble(refs, (f"  +{row.unfrozen} since", "$warning"))
     lines.append(refs)
     findings = [

@@ -27,6 +27,8 @@ P = ParamSpec("P")
 W = TypeVar("W", bound=Widget)
 T = TypeVar("T")
 
+_PART = 36
+
 
 def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Callable[Concatenate[W, P], None]:
     """Make an action run beside the screen, so that it may ask questions and wait for services; what goes wrong is told and ends nothing."""
@@ -46,8 +48,9 @@ def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Ca
 
 
 def crumbs(*parts: str) -> Content:
-    """Where one is: ``Night Harbour ▸ mara``; the parts must be :func:`~assetforge.tui.words.plain`."""
-    return Content(" ▸ ").stylize("$dim").join([Content(part) for part in parts if part])
+    """Where one is: ``Night Harbour ▸ mara``; the parts must be :func:`~assetforge.tui.words.plain`. Long ones are cut, so that the last one is seen."""
+    shown = [Content(part).truncate(_PART, ellipsis=True) for part in parts if part]
+    return Content(" ▸ ").stylize("$dim").join(shown)
 
 
 class _InFilm:

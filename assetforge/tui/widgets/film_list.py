@@ -88,14 +88,11 @@ class FilmList(VirtualItems["FilmCard"]):
         drawn = []
         for number in range(_HIGH - 1):
             pointer = f"{CURSOR_GLYPH} " if chosen and number == 1 else "  "
-            parts = [
-                Segment(
-                    pointer,
-                    self._ground(*(["virtual-items--cursor"] if chosen else []), "virtual-items--pointer").rich_style,
-                )
-            ]
+            # Beside a picture the ground of the cursor would leave holes where the picture has bars.
+            lit = ["virtual-items--cursor"] if chosen and picture is None else []
+            parts = [Segment(pointer, self._ground(*lit, "virtual-items--pointer").rich_style)]
             if picture is not None:
-                parts += [*picture[number], Segment("   ", ground.rich_style)]
+                parts += [*picture[number], Segment("  ", self._ground().rich_style), Segment(" ", ground.rich_style)]
             left, right = lines[number]
             room = width - sum(part.cell_length for part in parts)
             tail = min(right.cell_length, room // 2)

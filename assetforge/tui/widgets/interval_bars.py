@@ -159,13 +159,17 @@ class IntervalBars(Widget):
     def _wide_line(self, bar: Bar, width: int) -> list[Content]:
         glyph, style = _look(bar.says)
         title, bar_width, figures = _wide_columns(width)
-        value = f"{bar.value:>7} {bar.interval:>18}" if bar.at is not None else bar.says
+        if bar.at is None:
+            # Without a bar the name has its room too.
+            name = fitted(bar.title, title + 1 + bar_width)
+            return [Content.assemble((f"{glyph} ", style), name, " ", fitted(bar.says, figures, "right"))]
+        value = f"{bar.value:>7} {bar.interval:>18}"
         return [
             Content.assemble(
                 (f"{glyph} ", style),
                 fitted(bar.title, title),
                 " ",
-                bar_line(bar, bar_width, edge=self._edge) if bar.at is not None else " " * bar_width,
+                bar_line(bar, bar_width, edge=self._edge),
                 " ",
                 (fitted(value, figures, "right"), ""),
             )

@@ -23,7 +23,7 @@ class TopLine(Horizontal):
         height: 2; padding: 0 1; background: $background;
         border-bottom: solid $border-blurred;
         #place { width: 1fr; height: 1; text-style: bold; text-wrap: nowrap; text-overflow: ellipsis; }
-        #doing { width: auto; max-width: 50%; height: 1; color: $text-muted; text-align: right; text-wrap: nowrap; text-overflow: ellipsis; }
+        #doing { width: auto; max-width: 50%; height: 1; padding-left: 2; color: $text-muted; text-align: right; text-wrap: nowrap; text-overflow: ellipsis; }
     }
     """
 
