@@ -97,8 +97,8 @@ async def test_difference_base_and_strengths_stand_beside_the_two_and_the_list_h
         screen = await opened(pilot, compared.id)
         stage, third = screen.query_one(PictureStage), screen.query_one("#third", Picture)
         await pilot.press("d")
-        await until(pilot, lambda: third.shown_caption.startswith("difference ×"))
-        assert "of pixels" in third.shown_caption
+        await until(pilot, lambda: third.shown_caption.startswith("differs in "))
+        assert ", shown ×" in third.shown_caption
         await pilot.press("b")
         await settled(pilot)
         assert third.showing == screen.facts.cells[screen.current].pictures["control"]

@@ -351,7 +351,7 @@ def difference_text(found: "Difference") -> str:
     if found.gain <= 1.0 and found.changed == 0:
         return "no difference"
     gain = f"×{found.gain:.0f}" if found.gain >= 10 else f"×{found.gain:.1f}"
-    return f"difference {gain} · {found.changed:.0%} of pixels"
+    return f"differs in {found.changed:.0%}, shown {gain}"
 
 
 def _differ(pictures: "Thumbnails", left: str, right: str, ground: tuple[int, int, int]) -> "Difference | None":
