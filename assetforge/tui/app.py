@@ -23,6 +23,7 @@ from assetforge.tui.state import State
 from assetforge.tui.streams import without_descriptor
 from assetforge.tui.telling import Telling
 from assetforge.tui.theme import DEFAULT_THEME, THEMES, ground_of
+from assetforge.tui.typed import KeysInTurn
 from assetforge.tui.widgets.lines import TopLine
 from assetforge.tui.words import count_of, plain
 
@@ -51,7 +52,7 @@ _AREAS = {
 """Screens that are imported when they are first opened, so that the first frame costs nothing of them."""
 
 
-class FilmApp(Telling):
+class FilmApp(KeysInTurn, Telling):
     """The TUI.
 
     Args:
@@ -118,6 +119,7 @@ class FilmApp(Telling):
         """Begin to look for changes; open the film once the first frame is painted."""
         if self.preferences.problem:
             self.tell(self.preferences.problem, severity="warning")
+        self.tell_keys(self.preferences.keys)
         self.set_interval(_LOOK_S, self._look)
         self.theme_changed_signal.subscribe(self, self._theme_changed)
         if self.terminal_pictures.typed:

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.worker import Worker, WorkerState
 
 from assetforge.errors import AssetForgeError, UsageError
+from assetforge.tui.typed import ACTING
 from assetforge.tui.widgets.lines import KeyLine, TopLine
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Ca
             except Exception as error:  # noqa: BLE001 - whatever a service or a plugin raises, the screen lives on
                 cast("FilmApp", self.app).tell_error(error)
 
-        self.run_worker(guarded(), name=method.__name__, group=method.__name__, exit_on_error=False)
+        name = method.__name__
+        self.run_worker(guarded(), name=name, group=name, description=ACTING, exit_on_error=False)
 
     return update_wrapper(start, method)
 
