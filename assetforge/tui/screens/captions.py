@@ -37,7 +37,7 @@ _TYPING_S = 0.12
 _CARD_S = 0.06
 _TAGS = 200
 _COLUMNS = (
-    Column("file", "file", 22, minimum=10, sortable=False, priority=2),
+    Column("file", "file", 16, minimum=10, sortable=False, priority=2),
     Column("caption", "caption", 0, minimum=20, sortable=False),
     Column("tokens", "tokens", 7, "right", sortable=False, priority=1),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -12,19 +12,21 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from assetforge.db.browse.assets import AssetRow, asset_counts, asset_table, select_assets, sort_assets
-from assetforge.domain.search_language import ASSET_FIELDS, parse_search
 from assetforge.tui.actions import bindings
 from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.asset_actions import AssetActions
 from assetforge.tui.screens.asset_card import AssetCard
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
-from assetforge.tui.screens.dialogs import TextDialog
 from assetforge.tui.widgets.fitting import fitted
 from assetforge.tui.widgets.items import ListSource, VirtualItems
 from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
 from assetforge.tui.words import ago, dim, number, plain, status, strong
+
+# Whatever the first frame does not need is imported in the thread that reads: the frame comes that much sooner.
+if TYPE_CHECKING:
+    from assetforge.db.browse.assets import AssetCounts, AssetRow
+    from assetforge.db.browse.reader import Reader
 
 __all__ = ["AssetsScreen"]
 
@@ -50,11 +52,11 @@ def _short(address: str) -> str:
     return address.rpartition("/")[2]
 
 
-def _state(row: AssetRow) -> Content:
+def _state(row: "AssetRow") -> Content:
     return dim(f"· {_ASIDE}") if row.archived else status(row.status)
 
 
-def _versions(row: AssetRow) -> Content:
+def _versions(row: "AssetRow") -> Content:
     """``◐ v7  ● v6``: the newest version and, where it is another, the approved one."""
     if row.archived:
         return _state(row)
@@ -66,11 +68,11 @@ def _versions(row: AssetRow) -> Content:
     return newest
 
 
-def _tile(row: AssetRow) -> Tile:
+def _tile(row: "AssetRow") -> Tile:
     return Tile(row.picture, strong(plain(row.name)), [_versions(row)])
 
 
-def _cells(row: AssetRow) -> Sequence[Content | str]:
+def _cells(row: "AssetRow") -> Sequence[Content | str]:
     return (
         strong(plain(row.name)),
         dim(plain(row.type)),
@@ -95,6 +97,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         super().__init__()
         self._rows: list[AssetRow] = []
         self._shown: list[AssetRow] = []
+        self._counts: AssetCounts | None = None
         self._filter, self._sort = "", ("status", False)
         self._reread = Rereading(self._read)
         self._queries: list[str] = []
@@ -110,17 +113,17 @@ class AssetsScreen(AssetActions, FilmScreen):
         with Horizontal(id="panes"):
             yield OptionList(id="groups", compact=True, markup=False)
             with ContentSwitcher(initial="gallery", id="middle"):
-                yield VirtualGallery[AssetRow](
+                yield VirtualGallery(
                     _tile,
                     None,
-                    tile_width=18,
-                    picture_height=8,
+                    tile_width=_SMALL[0],
+                    picture_height=_SMALL[1],
                     lines=2,
                     opening="Opening the film …",
                     leave=_OURS,
                     id="gallery",
                 )
-                yield VirtualTable[AssetRow](
+                yield VirtualTable(
                     _COLUMNS,
                     _cells,
                     opening="Opening the film …",
@@ -153,7 +156,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         self.items.focus()
 
     @property
-    def items(self) -> VirtualItems[AssetRow]:
+    def items(self) -> "VirtualItems[AssetRow]":
         """The gallery or the table, whichever is shown."""
         return self.query_one(f"#{self.query_one('#middle', ContentSwitcher).current}", VirtualItems)
 
@@ -165,7 +168,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         session = self.session
         if not self._restored:
             await self._restore()
-        self._rows = await session.call(asset_table, session.reader)
+        self._rows, self._counts = await session.call(_read_assets, session.reader)
         await self._apply()
 
     def begin_anew(self) -> None:
@@ -174,7 +177,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         self._set_filter("")
         for items in self.query(VirtualItems):
             items.empty = items.opening
-            items.set_source(ListSource[AssetRow]([], key=lambda row: row.id), keep=False)
+            items.set_source(ListSource(_NONE, key=lambda row: row.id), keep=False)
 
     async def _restore(self) -> None:
         self._restored = True
@@ -191,16 +194,16 @@ class AssetsScreen(AssetActions, FilmScreen):
 
     async def _apply(self) -> None:
         """Filter, sort and show what was read, unless something else was asked for meanwhile."""
-        session, search = self.session, parse_search(self._filter, ASSET_FIELDS)
+        session = self.session
         self._asked += 1
         asked = self._asked
-        problem = self.query_one("#filter-problem", Static)
-        problem.display = bool(search.problems)
-        problem.update(Content(" ".join(plain(one) for one in search.problems)))
-        found = await session.call(select_assets, session.reader, self._rows, search, datetime.now(UTC))
+        found, problems = await session.call(_select, session.reader, self._rows, self._filter, self._sort)
         if asked != self._asked:
             return
-        self._shown = sort_assets(found, self._sort[0], self._sort[1])
+        self._shown = found
+        problem = self.query_one("#filter-problem", Static)
+        problem.display = bool(problems)
+        problem.update(Content(" ".join(plain(one) for one in problems)))
         empty = "No asset fits the filter. Escape clears it." if self._filter else _NOTHING
         source = ListSource(self._shown, key=lambda row: row.id)
         for items in self.query(VirtualItems):
@@ -222,7 +225,9 @@ class AssetsScreen(AssetActions, FilmScreen):
 
     def _write_groups(self) -> None:
         groups = self.query_one("#groups", OptionList)
-        counts = asset_counts(self._rows)
+        counts = self._counts
+        if counts is None:
+            return
         entries = [(_NEEDS, counts.attention, "status:review,regressed,failed"), ("all", counts.all, "")]
         entries += [(f"{plain(kind)}s", count, f"type:{kind}") for kind, count in sorted(counts.by_type.items())]
         saved = self.film_app.state.get(str(self.session.root), "assets.filters", {})
@@ -343,6 +348,8 @@ class AssetsScreen(AssetActions, FilmScreen):
         if not self._filter:
             self.film_app.tell("Write a filter first.")
             return
+        from assetforge.tui.screens.dialogs import TextDialog
+
         name = await self.app.push_screen_wait(
             TextDialog(
                 "Keep this filter as",
@@ -371,10 +378,30 @@ class AssetsScreen(AssetActions, FilmScreen):
         self.items.focus()
         return True
 
-    def chosen(self) -> list[AssetRow]:
+    def chosen(self) -> "list[AssetRow]":
         """The marked assets, or the one under the cursor."""
         marked = set(self.items.marked())
         return [row for row in self._shown if row.id in marked]
 
 
 _NOTHING = "No assets yet. n adds a character, prop or style; pictures come with i."
+
+_NONE: "list[AssetRow]" = []
+
+
+def _read_assets(reader: "Reader") -> "tuple[list[AssetRow], AssetCounts]":
+    from assetforge.db.browse.assets import asset_counts, asset_table
+
+    rows = asset_table(reader)
+    return rows, asset_counts(rows)
+
+
+def _select(
+    reader: "Reader", rows: "list[AssetRow]", text: str, sort: tuple[str, bool]
+) -> "tuple[list[AssetRow], tuple[str, ...]]":
+    """The assets that a filter finds, sorted, and what of the filter was not understood."""
+    from assetforge.db.browse.assets import select_assets, sort_assets
+    from assetforge.domain.search_language import ASSET_FIELDS, parse_search
+
+    search = parse_search(text, ASSET_FIELDS)
+    return sort_assets(select_assets(reader, rows, search, datetime.now(UTC)), *sort), search.problems

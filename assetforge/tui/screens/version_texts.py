@@ -130,7 +130,7 @@ def version_cells(line: VersionLine, *, intervals: bool = False) -> Sequence[Con
 
 
 def _data(line: VersionLine) -> Content:
-    """``d9  +6 refs``."""
+    """``d9  +6 refs`` or ``d9  +6 −1``."""
     row = line.row
     if not row.dataset:
         return Content.styled("imported" if row.origin else "no dataset", "$secondary")
@@ -145,8 +145,10 @@ def _changed(line: VersionLine) -> str:
         return f"from v{line.origin}"
     counts = [f"+{row.added}"] if row.added else []
     counts += [f"−{row.removed}"] if row.removed else []
+    if len(counts) > 1:
+        return " ".join(counts)
     if counts:
-        return f"{' '.join(counts)} refs"
+        return f"{counts[0]} refs"
     return "captions" if row.recaptioned else ""
 
 
