@@ -7,8 +7,6 @@ from textual.content import Content
 
 from assetforge.errors import AssetForgeError
 from assetforge.tui.screens.base import acting
-from assetforge.tui.screens.dialogs import ConfirmDialog, Field, FieldsDialog
-from assetforge.tui.screens.importing import import_pictures
 from assetforge.tui.words import count_of, plain
 
 if TYPE_CHECKING:
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from assetforge.db.browse.assets import AssetRow
     from assetforge.services.datasets import DatasetInfo
     from assetforge.tui.app import FilmApp
+    from assetforge.tui.screens.dialogs import FieldsDialog
     from assetforge.tui.session import FilmSession
     from assetforge.tui.widgets.items import VirtualItems
 
@@ -87,6 +86,7 @@ class AssetActions(_Base):
         from assetforge.jobs.background import ensure_supervisor
         from assetforge.services.datasets import freeze
         from assetforge.services.training import request_training
+        from assetforge.tui.screens.dialogs import ConfirmDialog
 
         names = ", ".join(plain(row.name) for row in rows[:8])
         title = f"Train {count_of(len(rows), 'asset')} with their own recipes?"
@@ -146,6 +146,7 @@ class AssetActions(_Base):
     async def action_new(self) -> None:
         """A new asset, then its pictures."""
         from assetforge.services.assets import add_asset
+        from assetforge.tui.screens.dialogs import Field, FieldsDialog
 
         dialog = FieldsDialog(
             "New asset",
@@ -167,13 +168,15 @@ class AssetActions(_Base):
             self.film_app.tell(f"{added.name} is there. Its inbox is {added.references}; i imports pictures.")
 
     @acting
-    async def _offer_types(self, dialog: FieldsDialog) -> None:
+    async def _offer_types(self, dialog: "FieldsDialog") -> None:
         kinds = await self.session.run(_asset_types)
         dialog.offer("type", [(kind, kind) for kind in kinds])
 
     @acting
     async def action_import(self) -> None:
         """Pictures of a folder become references."""
+        from assetforge.tui.screens.importing import import_pictures
+
         if row := self._one():
             await import_pictures(self.film_app, self.session, row.name)
 
@@ -184,6 +187,7 @@ class AssetActions(_Base):
         if row is None:
             return
         from assetforge.services.assets import get_asset, set_asset
+        from assetforge.tui.screens.dialogs import Field, FieldsDialog
 
         now = await self.session.run(get_asset, row.name)
         fields = [
@@ -206,6 +210,7 @@ class AssetActions(_Base):
     async def action_archive(self) -> None:
         """Put aside what is worked on, take back what was put aside."""
         from assetforge.services.assets import set_asset
+        from assetforge.tui.screens.dialogs import ConfirmDialog
 
         rows = self.chosen()
         if not rows:
