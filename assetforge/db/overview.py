@@ -13,7 +13,7 @@ from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.durable import says_full_disk
 from assetforge.paths import ProjectPaths
 
-__all__ = ["AssetOverview", "FilmOverview", "asset_overview", "film_overview", "list_films"]
+__all__ = ["AssetOverview", "FilmOverview", "asset_overview", "film_overview", "film_title", "list_films"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,15 @@ FROM asset a WHERE a.archived_at IS NULL ORDER BY a.type, a.name
 def list_films(folder: Path) -> list[FilmOverview]:
     """Every film in a folder, by name; one that cannot be read is listed with the reason."""
     return [film_overview(path.parent) for path in sorted(folder.glob("*/project.toml"))]
+
+
+def film_title(root: Path) -> str:
+    """What people read instead of a film's name; the folder's name when its ``project.toml`` cannot be read."""
+    try:
+        config = tomllib.loads(ProjectPaths(root).config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return root.name
+    return str(config.get("title", "") or config.get("name", root.name))
 
 
 def film_overview(root: Path) -> FilmOverview:

@@ -12,7 +12,6 @@ from textual.color import Color
 from textual.content import Content
 from textual.screen import Screen
 
-from assetforge.db.browse.pulse import NO_PULSE, Pulse, ended, take_pulse
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
 from assetforge.tui.images.protocol import TerminalPictures, replay
@@ -29,6 +28,7 @@ from assetforge.tui.words import count_of, plain
 
 if TYPE_CHECKING:
     from assetforge.api.specs import ScreenSpec
+    from assetforge.db.browse.pulse import Pulse
     from assetforge.tui.images.thumbnails import Thumbnails
     from assetforge.tui.screens.importing import Import
 
@@ -85,6 +85,9 @@ class FilmApp(KeysInTurn, Telling):
         self.pulse: Pulse | None = None
         self._first_film = film
         self._seen_version = 0
+        self._next_pulse: Pulse | None = None
+        self._pictures_are_known = asyncio.Event()
+        self._pictures_are_known.set()
         self.importing: Import | None = None
         self._leaving = False
         for theme in THEMES:
@@ -146,7 +149,7 @@ class FilmApp(KeysInTurn, Telling):
         session = FilmSession(root)
         try:
             await session.open()
-            take_pulse(session.reader)
+            self._next_pulse = await in_thread(_pulse_of, session)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a film, others can be opened
             self.tell_error(error)
             session.close()
@@ -155,17 +158,26 @@ class FilmApp(KeysInTurn, Telling):
 
     async def _use(self, session: FilmSession) -> None:
         root = session.root
-        self.pulse = take_pulse(session.reader)
+        self.pulse, self._next_pulse = self._next_pulse, None
         self.film_title = plain(await in_thread(_title_of, root))
-        if self.terminal_pictures.protocol != "off":
-            self.pictures = await in_thread(_thumbnails, session, self.call_soon, self.console)
-            self.pictures.ground = ground_of(self)
         self.session = session
         self.state.put("", "film", str(root))
         self._seen_version = session.reader.version()
+        self._pictures_are_known.clear()
         self._write_doing()
         self._tell_screen()
+        # What is there in words is shown first; the code that draws pictures takes a moment to load.
+        if self.terminal_pictures.protocol != "off":
+            self.pictures = await in_thread(_thumbnails, session, self.call_soon, self.console)
+            self.pictures.ground = ground_of(self)
+        self._pictures_are_known.set()
+        if isinstance(self.screen, FilmScreen):
+            await self.screen.pictures_came()
         self.set_timer(1.0, self._warm_up)
+
+    async def wait_for_pictures(self) -> None:
+        """For screens that are made with the film's pictures: wait until it is known what draws them."""
+        await self._pictures_are_known.wait()
 
     def _warm_up(self) -> None:
         """Import the services while the person looks, so that the first action does not wait for that."""
@@ -253,6 +265,8 @@ class FilmApp(KeysInTurn, Telling):
             version = session.reader.version()
             if version == self._seen_version:
                 return
+            from assetforge.db.browse.pulse import ended, take_pulse
+
             before, pulse = self.pulse, take_pulse(session.reader)
             news = ended(session.reader, before, pulse) if before else []
         except AssetForgeError as error:
@@ -282,19 +296,11 @@ class FilmApp(KeysInTurn, Telling):
             screen.film_changed()
 
     def _write_doing(self) -> None:
-        pulse, parts = self.pulse or NO_PULSE, []
+        pulse, parts = self.pulse, []
         if self.importing is not None:
             parts.append(self.importing.shown())
-        if pulse.running:
-            parts.append(Content.assemble(("⏵ ", "$secondary"), count_of(pulse.running, "job")))
-        if pulse.queued:
-            parts.append(Content.assemble(("‖ ", "$secondary"), f"{pulse.queued} waiting"))
-        if pulse.quarantined:
-            parts.append(Content.assemble((f"‖ {pulse.quarantined} in quarantine", "$warning")))
-        if pulse.watch_problems:
-            parts.append(
-                Content.assemble((f"✕ {count_of(pulse.watch_problems, 'folder')} cannot be watched", "$error"))
-            )
+        if pulse is not None:
+            parts += _told(pulse)
         self.doing = Content("  ·  ").stylize("$dim").join(parts) if parts else Content("quiet" if self.pulse else "")
         for top in self.screen.query(TopLine):
             top.doing = self.doing
@@ -377,6 +383,7 @@ class FilmApp(KeysInTurn, Telling):
 
     async def _show(self, kind: type[Screen[None]]) -> None:
         """Go back to that screen when it lies below, else open it on top."""
+        await self.wait_for_pictures()
         if any(type(one) is kind for one in self.screen_stack):
             while type(self.screen) is not kind:
                 await self.pop_screen()
@@ -389,6 +396,7 @@ class FilmApp(KeysInTurn, Telling):
         """Show an asset, in the tab that is named or that was open last."""
         from assetforge.tui.screens.asset import AssetScreen
 
+        await self.wait_for_pictures()
         on_top = self.screen
         if isinstance(on_top, AssetScreen) and on_top.asset == name:
             await on_top.show_tab(tab or "references", address)
@@ -487,13 +495,32 @@ class FilmApp(KeysInTurn, Telling):
 
 
 def _title_of(root: Path) -> str:
-    from assetforge.db.overview import film_overview
+    from assetforge.db.overview import film_title
 
-    found = film_overview(root)
-    return found.title or found.name
+    return film_title(root)
 
 
 def _thumbnails(session: FilmSession, call_soon: Any, console: Any) -> "Thumbnails":
     from assetforge.tui.images.thumbnails import Thumbnails
 
     return Thumbnails(session.paths, call_soon, console=console)
+
+
+def _told(pulse: "Pulse") -> list[Content]:
+    """How the film is doing, for the first line."""
+    parts = []
+    if pulse.running:
+        parts.append(Content.assemble(("⏵ ", "$secondary"), count_of(pulse.running, "job")))
+    if pulse.queued:
+        parts.append(Content.assemble(("‖ ", "$secondary"), f"{pulse.queued} waiting"))
+    if pulse.quarantined:
+        parts.append(Content.assemble((f"‖ {pulse.quarantined} in quarantine", "$warning")))
+    if pulse.watch_problems:
+        parts.append(Content.assemble((f"✕ {count_of(pulse.watch_problems, 'folder')} cannot be watched", "$error")))
+    return parts
+
+
+def _pulse_of(session: FilmSession) -> "Pulse":
+    from assetforge.db.browse.pulse import take_pulse
+
+    return take_pulse(session.reader)

@@ -8,10 +8,10 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from assetforge.db.browse.reader import Reader
 from assetforge.paths import ProjectPaths
 
 if TYPE_CHECKING:
+    from assetforge.db.browse.reader import Reader
     from assetforge.services.projects import Project
 
 __all__ = ["FilmSession", "in_thread"]
@@ -70,7 +70,7 @@ class FilmSession:
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> "Reader":
         """The connection that lists are read from.
 
         Raises:
@@ -93,7 +93,8 @@ class FilmSession:
         """
         self._reader = await in_thread(self._open_reader)
 
-    def _open_reader(self) -> Reader:
+    def _open_reader(self) -> "Reader":
+        from assetforge.db.browse.reader import Reader
         from assetforge.errors import AssetForgeError
 
         try:

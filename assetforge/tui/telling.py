@@ -8,17 +8,22 @@ from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from assetforge.db.browse.pulse import Ended
 from assetforge.errors import AssetForgeError
+from assetforge.tui.keymap import key_problems
 from assetforge.tui.words import plain
 
 if TYPE_CHECKING:
     from textual.actions import ActionParseResult
 
+    from assetforge.db.browse.pulse import Ended
+
 __all__ = ["Telling"]
 
 _TOLD_S = 8
 """How long a toast stands."""
+
+_TOLD = 3
+"""Problems that are told one by one."""
 
 
 class Telling(App[None]):
@@ -26,10 +31,9 @@ class Telling(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told_clashes: set[str] = set()
         self._told_errors: dict[str, float] = {}
 
-    def tell_end(self, one: Ended) -> None:
+    def tell_end(self, one: "Ended") -> None:
         """A run or a comparison is over."""
         asset = plain(one.asset)
         if one.what == "run":
@@ -73,9 +77,11 @@ class Telling(App[None]):
             self.tell_error(error)
             return True
 
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:  # noqa: ARG002 - Textual's signature
-        """Two actions of one screen share a key by the user's own keymap: say it once."""
-        names = ", ".join(sorted(one.id or one.action for one in clashed_bindings))
-        if names not in self._told_clashes:
-            self._told_clashes.add(names)
-            self.tell(f"The same key is given to {names} in tui.keys.", severity="warning")
+    def tell_keys(self, keymap: Mapping[str, str]) -> None:
+        """Say what is wrong with keys of the user's own."""
+        if problems := key_problems(keymap):
+            more = f" And {len(problems) - _TOLD} more." if len(problems) > _TOLD else ""
+            self.tell(" ".join(problems[:_TOLD]) + more, severity="warning")
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        """Told when the program starts, for all screens at once."""

@@ -69,6 +69,7 @@ class AssetActions(_Base):
                 return
             from assetforge.tui.screens.compare import open_comparison
 
+            await self.film_app.wait_for_pictures()
             await open_comparison(self.film_app, self.session, row.latest)
 
     @acting

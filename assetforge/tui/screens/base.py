@@ -144,6 +144,9 @@ class FilmScreen(_InFilm, Screen[None]):
             if pane.is_on_screen:
                 pane.film_changed()
 
+    async def pictures_came(self) -> None:
+        """The film's pictures can be drawn from now on. Only a screen that was there before that has to do something."""
+
     def show_place(self) -> None:
         """Write the first line anew, unless the screen is being taken down."""
         for top in self.query(TopLine):

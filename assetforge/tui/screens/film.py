@@ -19,6 +19,8 @@ from assetforge.tui.screens.asset_card import AssetCard
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
 from assetforge.tui.widgets.fitting import fitted
 from assetforge.tui.widgets.items import ListSource, VirtualItems
+from assetforge.tui.widgets.line_input import LineInput
+from assetforge.tui.widgets.pictures_to_come import PicturesToCome
 from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
 from assetforge.tui.words import ago, dim, number, plain, status, strong
@@ -108,7 +110,7 @@ class AssetsScreen(AssetActions, FilmScreen):
 
     def content(self) -> Iterable[Widget]:
         """Three panes; the outer two go when the terminal is narrow."""
-        yield Input(placeholder="type:character status:review tag:rain trained:<7d", id="filter", compact=True)
+        yield LineInput(placeholder="type:character status:review tag:rain trained:<7d", id="filter")
         yield Static("", id="filter-problem", markup=False)
         with Horizontal(id="panes"):
             yield OptionList(id="groups", compact=True, markup=False)
@@ -177,7 +179,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         self._set_filter("")
         for items in self.query(VirtualItems):
             items.empty = items.opening
-            items.set_source(ListSource(_NONE, key=lambda row: row.id), keep=False)
+            items.set_source(ListSource(_NONE, key=id), keep=False)
 
     async def _restore(self) -> None:
         self._restored = True
@@ -187,10 +189,20 @@ class AssetsScreen(AssetActions, FilmScreen):
             self._sort = (sort[0], bool(sort[1]))
         gallery = state.get(key, "assets.gallery", self.film_app.preferences.gallery)
         self.query_one("#middle", ContentSwitcher).current = "gallery" if gallery else "table"
-        self.query_one("#gallery", VirtualGallery).pictures = self.film_app.pictures
-        await self.query_one("#card", AssetCard).prepare(self.film_app.pictures, self.film_app.terminal_pictures)
+        if self.film_app.pictures is not None:
+            await self.pictures_came()
+        elif self.film_app.terminal_pictures.protocol != "off":
+            self.query_one("#gallery", VirtualGallery).pictures = PicturesToCome()
         if self.focused is None or self.focused.id in ("gallery", "table"):
             self.items.focus()
+
+    async def pictures_came(self) -> None:
+        """Draw them."""
+        pictures = self.film_app.pictures
+        self.query_one("#gallery", VirtualGallery).pictures = pictures
+        await self.query_one("#card", AssetCard).prepare(pictures, self.film_app.terminal_pictures)
+        if self._rows:
+            self._show_card()
 
     async def _apply(self) -> None:
         """Filter, sort and show what was read, unless something else was asked for meanwhile."""
