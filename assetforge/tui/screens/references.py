@@ -31,6 +31,7 @@ from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog, 
 from assetforge.tui.screens.importing import import_pictures
 from assetforge.tui.screens.reference_facts import reference_facts
 from assetforge.tui.widgets.items import VirtualItems
+from assetforge.tui.widgets.line_input import LineInput
 from assetforge.tui.widgets.picture import Picture
 from assetforge.tui.widgets.sources import KeyedSource
 from assetforge.tui.widgets.virtual_gallery import Tile, VirtualGallery
@@ -39,7 +40,7 @@ from assetforge.tui.words import ago, count_of, dim, number, plain
 
 __all__ = ["ReferencesPane"]
 
-_TYPING_S = 0.12
+_TYPING_S = 0.08
 _CARD_S = 0.06
 _SORTS = ("added", "file", "caption", "sharpness", "size", "split", "rights")
 _DESCENDING = ("added", "size")
@@ -116,6 +117,7 @@ class ReferencesPane(Pane):
         self._ids: array[int] = array("q")
         self._filter, self._sort = "", ("added", True)
         self._counts: ReferenceCounts | None = None
+        self._counted = False
         self._usual = FindingContext()
         self._typing: Timer | None = None
         self._card: Timer | None = None
@@ -129,7 +131,7 @@ class ReferencesPane(Pane):
         sort = app.state.get(str(self.session.root), "references.sort", ["added", True])
         if isinstance(sort, list) and sort and sort[0] in _SORTS:
             self._sort = (sort[0], bool(sort[-1]))
-        yield Input(
+        yield LineInput(
             placeholder="words  tag:rain  rights:none  split:held_out  added:<7d", id="ref-filter", compact=True
         )
         yield Static("", id="ref-filter-problem", markup=False)
@@ -164,7 +166,12 @@ class ReferencesPane(Pane):
         return self.query_one(f"#{self.query_one('#ref-middle', ContentSwitcher).current}", VirtualItems)
 
     def film_changed(self) -> None:
-        """Read the ids again; rows follow as they come into view."""
+        """Read the ids again, and count anew; rows follow as they come into view."""
+        self._counted = False
+        self._search()
+
+    def _search(self) -> None:
+        """Read the ids again: another filter, another order, or another film."""
         self.run_worker(self._reread(), group="read", exit_on_error=False)
 
     async def _read(self) -> None:
@@ -176,8 +183,6 @@ class ReferencesPane(Pane):
         self._ids = await session.call(
             reference_ids, session.reader, self._asset_id, search, by, descending, datetime.now(UTC)
         )
-        self._counts = await session.call(reference_counts, session.reader, self._asset_id)
-        self._usual = await session.call(finding_context, session.reader, self._asset_id)
         source = KeyedSource(self._ids, self.fetching(reference_rows))
         for items in self.query(VirtualItems):
             items.empty = "No reference fits the filter. Escape clears it." if self._filter else _NOTHING
@@ -186,14 +191,26 @@ class ReferencesPane(Pane):
         self._write_line()
         if self._wanted:
             self.show_address(self._wanted)
+        if not self._counted:
+            self._counted = True
+            self._counts = await session.call(reference_counts, session.reader, self._asset_id)
+            self._usual = await session.call(finding_context, session.reader, self._asset_id)
+            self._write_line()
+            self._show_card()
 
     def show_address(self, address: str) -> None:
-        """Put the cursor on a reference; once it was read when it is not there yet."""
+        """Put the cursor on a reference, once it was read when it is not there yet; of several with commas between them all are marked."""
         self._wanted = "" if self._ids else address
-        key = reference_at(self.session.reader, self._asset_id, address.rpartition("/")[2]) if self._ids else None
-        if key is not None:
-            for items in self.query(VirtualItems):
-                items.go_to(key)
+        if not self._ids:
+            return
+        found = [
+            reference_at(self.session.reader, self._asset_id, one.rpartition("/")[2]) for one in address.split(",")
+        ]
+        keys = [key for key in found if key is not None]
+        for items in self.query(VirtualItems):
+            if len(keys) > 1:
+                items.set_marks(keys)
+            items.go_to(keys[0] if keys else None)
 
     def _write_line(self) -> None:
         counts = self._counts
@@ -251,7 +268,7 @@ class ReferencesPane(Pane):
     def _set_sort(self, by: str, descending: bool) -> None:
         self._sort = (by, descending)
         self.film_app.state.put(str(self.session.root), "references.sort", [by, descending])
-        self.film_changed()
+        self._search()
 
     def action_sort(self) -> None:
         """By the next criterion."""
@@ -283,7 +300,7 @@ class ReferencesPane(Pane):
         self._filter = event.value
         if self._typing is not None:
             self._typing.stop()
-        self._typing = self.set_timer(_TYPING_S, self.film_changed)
+        self._typing = self.set_timer(_TYPING_S, self._search)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Back to the references, filtered."""
