@@ -131,9 +131,7 @@ class ReferencesPane(Pane):
         sort = app.state.get(str(self.session.root), "references.sort", ["added", True])
         if isinstance(sort, list) and sort and sort[0] in _SORTS:
             self._sort = (sort[0], bool(sort[-1]))
-        yield LineInput(
-            placeholder="words  tag:rain  rights:none  split:held_out  added:<7d", id="ref-filter", compact=True
-        )
+        yield LineInput(placeholder="words  tag:rain  rights:none  split:held_out  added:<7d", id="ref-filter")
         yield Static("", id="ref-filter-problem", markup=False)
         yield Static("", id="ref-line", markup=False)
         with Horizontal(id="ref-panes"):
