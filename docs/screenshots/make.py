@@ -18,6 +18,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from assetforge.services.assets import add_asset
+from assetforge.services.projects import create_project, open_project
+
 HERE = Path(__file__).parent
 SIZES = ((80, 24), (120, 40), (200, 60))
 _SETTLE_S = 1.2
@@ -52,7 +55,7 @@ SHOTS = (
     Shot("compare-difference", ("end", "c", "wait", "wait", "d", "wait")),
     Shot("compare-strengths", ("end", "c", "wait", "wait", "s", "wait")),
     Shot("compare-blind", ("end", "c", "wait", "wait", "v", "wait")),
-    Shot("runs", ("r", "wait", "enter", "wait")),
+    Shot("runs", ("r", "wait", "end", "up", "up", "up", "wait")),
     Shot("new-run", ("end", "t", "wait", "wait")),
     Shot("watch", ("w", "wait")),
     Shot("plugins", ("f7", "wait", "wait")),
@@ -126,10 +129,17 @@ async def main(film: Path, names: list[str], write: Callable[[str, Path], Awaita
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
-        os.environ.update(ASSETFORGE_HOME=home, ASSETFORGE_PROJECTS=f"{home}/projects", ASSETFORGE_ACTOR="director")
+        os.environ.update(
+            ASSETFORGE_HOME=home, ASSETFORGE_PROJECTS=f"{home}/projects", ASSETFORGE_ACTOR="director", HOME=home
+        )
         os.environ.pop("NO_COLOR", None)
         copied = Path(home) / "projects" / Path(sys.argv[1]).name
         shutil.copytree(sys.argv[1], copied)
+        # Brought up to date, and known to be a copy, before anybody looks.
+        open_project(copied).close()
+        with create_project("the-salt-road", title="The Salt Road") as other:
+            for name, kind in (("anselm", "character"), ("salt-cart", "prop")):
+                add_asset(other, name, kind)
 
         async def written(svg: str, target: Path) -> None:  # noqa: D103
             await asyncio.to_thread(to_png, svg, target)
