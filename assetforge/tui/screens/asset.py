@@ -72,6 +72,8 @@ class AssetScreen(FilmScreen):
         await self._reread()
         if self._row is None:
             self.film_app.tell(f"There is no asset {self.asset} any more.", severity="warning")
+            if self.is_current:
+                self.dismiss()
             return
         kept = self.film_app.state.get(str(self.session.root), "asset.tab", "references")
         known = {tab for tab, _title, _load in TABS}
@@ -93,7 +95,8 @@ class AssetScreen(FilmScreen):
     @property
     def pane(self) -> Pane | None:
         """The tab that is open."""
-        current = self.query_one("#tab", ContentSwitcher).current
+        # It is told of changes before it is composed.
+        current = next((one.current for one in self.query("#tab").results(ContentSwitcher)), None)
         return self.query_one(f"#{current}", Pane) if current else None
 
     def clear_filter(self) -> bool:
@@ -101,8 +104,16 @@ class AssetScreen(FilmScreen):
         return bool(getattr(self.pane, "clear_filter", bool)())
 
     def _write_tabs(self) -> None:
+        room = self.size.width - 2
+        for counted, gap in ((True, " "), (True, ""), (False, "")):
+            line = Content(gap).join(self._tab_names(counted=counted))
+            if line.cell_length <= room:
+                break
+        self.query_one("#tabs", Static).update(line)
+
+    def _tab_names(self, *, counted: bool) -> list[Content]:
         row, current = self._row, self.query_one("#tab", ContentSwitcher).current
-        counts = {"references": row.references, "versions": row.versions} if row else {}
+        counts = {"references": row.references, "versions": row.versions} if row and counted else {}
         parts = []
         for at, (tab, title, _load) in enumerate(TABS, start=1):
             count = f" {counts[tab]:,}" if tab in counts else ""
@@ -113,7 +124,11 @@ class AssetScreen(FilmScreen):
             else:
                 part = Content.assemble(" ", part, " ")
             parts.append(part.stylize(Style.from_meta({"@click": f"screen.tab_{at}"})))
-        self.query_one("#tabs", Static).update(Content(" ").join(parts))
+        return parts
+
+    def on_resize(self) -> None:
+        """The names of the tabs in as much room as there is."""
+        self._write_tabs()
 
     async def show_tab(self, tab: str, address: str = "") -> None:
         """Open a tab, and put its cursor on something."""

@@ -163,6 +163,9 @@ class DatasetsPane(Pane):
 
         self._rows = await self.session.run(list_datasets, self.asset)
         self._table.set_source(ListSource[DatasetInfo](self._rows, key=lambda row: row.id))
+        if not self._rows:
+            # Nothing is being opened there.
+            self.query_one("#datasets-diff", VirtualGallery).set_source(ListSource[Difference]((), key=hash))
         if self._wanted:
             self.show_address(self._wanted)
 
@@ -225,7 +228,10 @@ class DatasetsPane(Pane):
             ("~", len(items) - len(found.added) - len(found.removed), "changed", "$warning"),
         )
         parts += [Content.styled(f"{glyph}{count} {word}", style) for glyph, count, word, style in counts if count]
-        self.query_one("#datasets-line", Static).update(Content("   ").join(parts))
+        line = Content("   ").join(parts)
+        if one.note:
+            line = Content("\n").join([line, dim(plain(one.note, 300))])
+        self.query_one("#datasets-line", Static).update(line)
         gallery = self.query_one("#datasets-diff", VirtualGallery)
         gallery.empty = "The two are the same."
         gallery.set_source(ListSource[Difference](items, key=lambda item: hash(item[:4])), keep=False)
