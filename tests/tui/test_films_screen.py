@@ -151,9 +151,9 @@ async def test_a_film_that_cannot_be_opened_says_why_and_the_open_one_stays(smal
 
 async def test_an_older_film_is_brought_up_to_date_when_it_is_opened(small_film, program, monkeypatch):
     paths = ProjectPaths(small_film)
-    from assetforge.tui import session as sessions
+    from assetforge.db.browse import reader as readers
 
-    real = sessions.Reader
+    real = readers.Reader
     refused = []
 
     def once(database):
@@ -164,7 +164,7 @@ async def test_an_older_film_is_brought_up_to_date_when_it_is_opened(small_film,
             raise StorageError("older", hint="")
         return real(database)
 
-    monkeypatch.setattr(sessions, "Reader", once)
+    monkeypatch.setattr(readers, "Reader", once)
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         await filled(pilot)
         assert refused == [paths.database]
@@ -188,8 +188,8 @@ async def test_a_film_that_vanishes_while_it_is_open_is_left(small_film, program
 
 
 async def test_reading_that_fails_is_told_once(small_film, program, monkeypatch):
+    from assetforge.db.browse import assets
     from assetforge.errors import StorageError
-    from assetforge.tui.screens import film
 
     def broken(_reader):
         raise StorageError("The disk answers with an error.", hint="Look at it.")
@@ -197,7 +197,7 @@ async def test_reading_that_fails_is_told_once(small_film, program, monkeypatch)
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
         screen = await filled(pilot)
-        monkeypatch.setattr(film, "asset_table", broken)
+        monkeypatch.setattr(assets, "asset_table", broken)
         for _ in range(3):
             screen.film_changed()
             await until(pilot, lambda: "disk answers" in told(app))
