@@ -64,7 +64,8 @@ async def ask_change(app: "FilmApp", kind: str) -> "CaptionChange | None":
     from assetforge.domain import captions
 
     title, fields = _FORMS[kind]
-    answer = await app.push_screen_wait(FieldsDialog(title, fields, _ABOUT_TRIGGER if kind == "trigger" else _ABOUT))
+    about, check = (_ABOUT_TRIGGER, _trigger_problem) if kind == "trigger" else (_ABOUT, None)
+    answer = await app.push_screen_wait(FieldsDialog(title, fields, about, check=check))
     if not isinstance(answer, dict):
         return None
     if kind == "replace":
@@ -82,6 +83,12 @@ async def ask_change(app: "FilmApp", kind: str) -> "CaptionChange | None":
             return captions.RemoveTag(answer["tag"])
         return captions.AddTag(answer["tag"], first=answer["what"] == "first")
     return captions.PlaceTrigger(answer["instead"]) if answer["what"] == "in" else captions.TakeTriggerOut()
+
+
+def _trigger_problem(values: dict[str, str]) -> str:
+    if values["what"] == "in" and not values["instead"].strip():
+        return "Which words shall the trigger stand in the place of?"
+    return ""
 
 
 async def confirm_change(app: "FilmApp", planned: "BulkEdit") -> bool:

@@ -22,6 +22,7 @@ from assetforge.tui.screens.caption_dialogs import ask_change, confirm_change
 from assetforge.tui.screens.dialogs import Choice, ChoiceDialog
 from assetforge.tui.widgets.caption_text import CaptionText
 from assetforge.tui.widgets.items import VirtualItems
+from assetforge.tui.widgets.line_input import LineInput
 from assetforge.tui.widgets.picture import Picture
 from assetforge.tui.widgets.sources import KeyedSource
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
@@ -87,7 +88,7 @@ class CaptionsPane(Pane):
     def compose(self) -> ComposeResult:
         """Captions at the left; picture and text of one at the right."""
         app = self.film_app
-        yield Input(placeholder="words  tag:rain  caption:missing", id="cap-filter", compact=True)
+        yield LineInput(placeholder="words  tag:rain  caption:missing", id="cap-filter")
         yield Static("", id="cap-line", markup=False)
         with Horizontal(id="cap-panes"):
             yield VirtualTable[ReferenceRow](_COLUMNS, self._cells, empty=_NOTHING, leave=("enter",), id="cap-table")

@@ -17,12 +17,15 @@ from textual.widgets.option_list import Option
 
 from assetforge.tui.screens.window import Window
 from assetforge.tui.widgets.fitting import fitted
+from assetforge.tui.widgets.line_input import LineInput
 from assetforge.tui.words import plain
 
 __all__ = ["Choice", "ChoiceDialog", "ConfirmDialog", "Field", "FieldsDialog", "TextDialog", "WhyDialog"]
 
 _TITLE = 160
 _CHOICE = 48
+_CHOICE_ALL = 132
+"""Cells of a choice with what is said about it: two lines."""
 
 
 class _Dialog(Window[object]):
@@ -37,13 +40,17 @@ class _Dialog(Window[object]):
     def _head(self) -> ComposeResult:
         yield Static(Content(plain(self._title, _TITLE)), classes="dialog-title")
         if self._about:
-            yield Static(
-                self._about if isinstance(self._about, Content) else Content(self._about), classes="dialog-about"
-            )
+            about = self._about if isinstance(self._about, Content) else _lines(self._about)
+            yield Static(about, classes="dialog-about")
 
     def action_cancel(self) -> None:
         """Answer nothing."""
         self.dismiss(None)
+
+
+def _lines(text: str) -> Content:
+    """A text of several lines, each of them harmless."""
+    return Content("\n".join(plain(line) for line in text.splitlines()))
 
 
 class TextDialog(_Dialog):
@@ -73,9 +80,9 @@ class TextDialog(_Dialog):
 
     def compose(self) -> ComposeResult:
         """Title, text, what is wrong with it."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog asking"):
             yield from self._head()
-            yield Input(self._value, placeholder=self._placeholder, select_on_focus=False, compact=True)
+            yield LineInput(self._value, placeholder=plain(self._placeholder))
             yield Static("", classes="dialog-problem", markup=False)
             yield Static(Content("enter  take it      esc  cancel"), classes="dialog-keys")
 
@@ -85,7 +92,7 @@ class TextDialog(_Dialog):
         if not problem and not event.value.strip() and not self._empty:
             problem = "Write something, or leave with escape."
         if problem:
-            self.query_one(".dialog-problem", Static).update(Content(problem))
+            self.query_one(".dialog-problem", Static).update(_lines(problem))
         else:
             self.dismiss(event.value)
 
@@ -117,7 +124,7 @@ class ConfirmDialog(_Dialog):
             yield from self._head()
             with Horizontal(classes="dialog-buttons"):
                 yield Button("No", id="no", compact=True)
-                yield Button(Content(self._yes), id="yes", compact=True, variant="primary")
+                yield Button(Content(plain(self._yes)), id="yes", compact=True, variant="primary")
             yield Static(Content(f"y  {self._yes.lower()}      n, esc  no"), classes="dialog-keys")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -153,12 +160,17 @@ class ChoiceDialog(_Dialog):
 
     def compose(self) -> ComposeResult:
         """Title and the list."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog asking"):
             yield from self._head()
             width = min(_CHOICE, max((cell_len(one.title) for one in self._choices), default=0)) + 3
             yield OptionList(
                 *(
-                    Option(Content.assemble(fitted(one.title, width), (one.about, "$dim")), id=str(at))
+                    Option(
+                        Content.assemble(
+                            fitted(one.title, width), (plain(one.about, max(24, _CHOICE_ALL - width)), "$dim")
+                        ),
+                        id=str(at),
+                    )
                     for at, one in enumerate(self._choices)
                 ),
                 markup=False,
@@ -233,12 +245,12 @@ class FieldsDialog(_Dialog):
 
     def compose(self) -> ComposeResult:
         """Title and the fields, one a line."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog asking"):
             yield from self._head()
             with VerticalScroll(classes="dialog-fields", can_focus=False):
                 for one in self._fields:
                     with Horizontal(classes="dialog-field"):
-                        yield Static(Content(one.title), classes="dialog-label")
+                        yield Static(Content(plain(one.title)), classes="dialog-label")
                         if one.choices:
                             yield _Choices(
                                 _options(one.choices),
@@ -248,13 +260,11 @@ class FieldsDialog(_Dialog):
                                 compact=True,
                             )
                         else:
-                            yield Input(
+                            yield LineInput(
                                 one.value,
-                                placeholder=one.placeholder,
+                                placeholder=plain(one.placeholder),
                                 id=f"field-{one.name}",
                                 suggester=one.suggester,
-                                select_on_focus=False,
-                                compact=True,
                             )
             yield Static("", classes="dialog-problem", markup=False)
             keys = "enter  next, at the last take it      "
@@ -294,7 +304,7 @@ class FieldsDialog(_Dialog):
         missing = next((one.title for one in self._fields if one.required and not values[one.name].strip()), "")
         problem = f"{missing.capitalize()} is needed." if missing else self._check(values) if self._check else ""
         if problem:
-            self.query_one(".dialog-problem", Static).update(Content(problem))
+            self.query_one(".dialog-problem", Static).update(_lines(problem))
         else:
             self.dismiss(values)
 

@@ -19,6 +19,7 @@ from assetforge.tui.session import in_thread
 from assetforge.tui.theme import ground_of
 from assetforge.tui.widgets.film_list import NO_FILM, FilmList
 from assetforge.tui.widgets.items import ListSource, VirtualItems
+from assetforge.tui.widgets.line_input import LineInput
 from assetforge.tui.words import plain
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class FilmsScreen(FilmScreen):
 
     def content(self) -> Iterable[Widget]:
         """A filter and the films."""
-        yield Input(placeholder="words of a title", id="films-filter", compact=True)
+        yield LineInput(placeholder="words of a title", id="films-filter")
         yield FilmList(id="films")
 
     def place(self) -> Content:

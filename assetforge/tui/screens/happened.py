@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["ActivityPane", "ActivityTable", "HappenedScreen"]
 
 _MOST = 2000
+_INWARD = ("asset", "edits")
+"""Details that are for the program: the subject says the first, and undo needs the second."""
+
 _COLUMNS = (
     Column("at", "when", 14, sortable=False),
     Column("actor", "who", 12, sortable=False, priority=1),
@@ -26,13 +29,27 @@ _COLUMNS = (
 )
 
 
+def _value(value: object) -> str:
+    """A value; of two in a list, what it was and what it became."""
+    if isinstance(value, list) and len(value) == 2 and all(one is None or isinstance(one, str | int) for one in value):
+        before, after = (plain(str(one), 80) if one not in ("", None) else "nothing" for one in value)
+        return f"{before} → {after}"
+    if isinstance(value, list):
+        return ", ".join(plain(str(one), 80) for one in value)
+    return plain(str(value), 200)
+
+
 def _cells(row: "ActivityInfo") -> Sequence[Content | str]:
-    detail = ", ".join(f"{key} {value}" for key, value in row.detail.items() if value not in ("", None, [], {}))
+    detail = ", ".join(
+        f"{plain(key)} {_value(value)}"
+        for key, value in row.detail.items()
+        if key not in _INWARD and value not in ("", None, [], {})
+    )
     what = Content.assemble(
         plain(row.verb),
         " ",
         (plain(row.subject), "bold"),
-        (f"   {plain(detail, 300)}" if detail else "", "$dim"),
+        (f"   {detail[:300]}" if detail else "", "$dim"),
     )
     return dim(ago(row.at)), dim(plain(row.actor)), what
 
