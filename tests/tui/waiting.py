@@ -85,8 +85,7 @@ def _character(key: str) -> str | None:
 
 async def write(pilot: Pilot[Any], text: str) -> None:
     """Paste a text into what is focused."""
-    assert pilot.app.focused is not None
-    pilot.app.focused.post_message(events.Paste(text))
+    pilot.app.post_message(events.Paste(text))
     for _ in range(_HOPS):
         await settle(pilot)
 

@@ -1,0 +1,217 @@
+"""References of an asset: filter, sort, marks, exclude and restore, rights, split, repeats, captions, freeze, viewer."""
+
+from textual.widgets import Input
+
+from assetforge.services.datasets import list_datasets
+from assetforge.services.projects import open_project
+from assetforge.services.references import list_references
+from assetforge.tui.screens.asset import AssetScreen
+from assetforge.tui.screens.dialogs import ChoiceDialog, ConfirmDialog, FieldsDialog, TextDialog, WhyDialog
+from assetforge.tui.widgets.virtual_gallery import VirtualGallery
+from assetforge.tui.widgets.virtual_table import VirtualTable
+from tests.tui.waiting import assert_aligned, asset, press, shown, told, until, write
+
+
+def infos(root, state=""):
+    with open_project(root) as project:
+        return list_references(project, "mara", state=state).items
+
+
+async def asked(pilot, kind):
+    await until(pilot, lambda: type(pilot.app.screen) is kind and pilot.app.screen.focused is not None)
+    return pilot.app.screen
+
+
+async def back(pilot):
+    await until(pilot, lambda: isinstance(pilot.app.screen, AssetScreen))
+
+
+async def test_filter_sort_and_view(small_film, program):
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        pane = await asset(pilot, "mara", "references")
+        assert isinstance(pane.items, VirtualGallery)
+        assert "12 references" in shown(app)
+        assert "10 without a caption" in shown(app)
+        await press(pilot, "slash")
+        await write(pilot, "tag:rain")
+        await until(pilot, lambda: len(pane.items.source) == 1)
+        assert "1 of 12 references" in shown(app)
+        await until(pilot, lambda: "in profile, heavy rain, night" in shown(app))
+        await write(pilot, " colour:red")
+        await until(pilot, lambda: "There is no field colour:" in shown(app))
+        await press(pilot, "enter")
+        assert app.focused is pane.items
+        # Escape: first the filter, then the screen.
+        await press(pilot, "escape")
+        await until(pilot, lambda: len(pane.items.source) == 12)
+        assert isinstance(app.screen, AssetScreen)
+        await press(pilot, "home", "space", "space", "v")
+        assert isinstance(pane.items, VirtualTable)
+        assert len(pane.items.marks) == 2
+        assert "◆ 2 marked" in shown(app)
+        await press(pilot, "s")
+        await until(pilot, lambda: pane.query_one("#ref-table", VirtualTable).sort == ("file", False))
+        assert "Sorted by file" in told(app)
+        files = [row.file_name for row in pane.items.source.items(0, 12)]
+        assert files == sorted(files, key=str.lower)
+        assert_aligned(app)
+        await press(pilot, "escape", "q")
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        pane = await asset(pilot, "mara", "references")
+        assert isinstance(pane.items, VirtualTable)
+        assert pane.items.sort == ("file", False)
+
+
+async def test_marked_ones_are_excluded_with_a_reason_and_taken_back(small_film, program):
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        pane = await asset(pilot, "mara", "references")
+        await press(pilot, "u")
+        assert "Nothing here is excluded" in told(app)
+        await press(pilot, "space", "space", "x")
+        await asked(pilot, WhyDialog)
+        assert "Exclude 2 references" in shown(app)
+        await press(pilot, "enter")
+        assert "Write something" in shown(app)
+        await write(pilot, "blurred [b]")
+        await press(pilot, "enter")
+        await until(pilot, lambda: "2 references excluded" in told(app))
+        assert not pane.items.marks
+        await until(pilot, lambda: "2 excluded" in shown(app))
+        await press(pilot, "slash")
+        await write(pilot, "state:excluded")
+        await until(pilot, lambda: len(pane.items.source) == 2)
+        await until(pilot, lambda: "✕ excluded: blurred [b]" in shown(app))
+        await press(pilot, "enter", "ctrl+a", "u")
+        await until(pilot, lambda: "2 references back in use" in told(app))
+        await until(pilot, lambda: len(pane.items.source) == 0)
+        await press(pilot, "x")
+        assert "There is no reference here." in told(app)
+    assert {one.state for one in infos(small_film)} == {"active"}
+
+
+async def test_rights_split_repeats_and_caption(small_film, program):
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        pane = await asset(pilot, "mara", "references")
+        await press(pilot, "ctrl+a", "R")
+        await asked(pilot, TextDialog)
+        await write(pilot, "cleared [red], release 12")
+        await press(pilot, "enter")
+        await until(pilot, lambda: "12 references changed" in told(app))
+        await until(pilot, lambda: "without rights" not in shown(app))
+        await press(pilot, "escape", "home", "h")
+        await asked(pilot, ChoiceDialog)
+        await press(pilot, "enter")
+        await until(pilot, lambda: "1 held out" in shown(app))
+        await press(pilot, "n")
+        dialog = await asked(pilot, TextDialog)
+        dialog.query_one(Input).value = "many"
+        await press(pilot, "enter")
+        assert "whole number" in shown(app)
+        dialog.query_one(Input).value = "99999"
+        await press(pilot, "enter")
+        await until(pilot, lambda: "cannot be shown 99999 times" in told(app))
+        await press(pilot, "n")
+        dialog = await asked(pilot, TextDialog)
+        dialog.query_one(Input).value = "3"
+        await press(pilot, "enter")
+        await until(pilot, lambda: "3 times per epoch" in shown(app))
+        chosen = pane.items.current.address
+        await press(pilot, "e")
+        dialog = await asked(pilot, TextDialog)
+        dialog.query_one(Input).value = "a lamp [/b] in the rain"
+        await press(pilot, "enter")
+        await until(pilot, lambda: "a lamp [/b] in the rain" in shown(app))
+    one = next(one for one in infos(small_film) if one.address == chosen)
+    assert (one.rights, one.split, one.repeats, one.caption) == (
+        "cleared [red], release 12",
+        "held_out",
+        3,
+        "a lamp [/b] in the rain",
+    )
+
+
+async def test_a_freeze_warns_of_missing_captions(small_film, program):
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        await asset(pilot, "mara", "references")
+        await press(pilot, "f")
+        await asked(pilot, ConfirmDialog)
+        assert "10 references without a caption" in shown(app)
+        await press(pilot, "n")
+        await back(pilot)
+        await press(pilot, "f")
+        await asked(pilot, ConfirmDialog)
+        await press(pilot, "y")
+        await until(pilot, lambda: "mara/d1:" in told(app))
+        await press(pilot, "enter", "o")
+        await until(pilot, lambda: "Nothing here can show it" in told(app) or "Opened" in told(app))
+        await press(pilot, "i")
+        await asked(pilot, FieldsDialog)
+        await press(pilot, "escape")
+    with open_project(small_film) as project:
+        assert len(list_datasets(project, "mara")) == 1
+
+
+async def test_an_address_puts_the_cursor_there(small_film, program):
+    wanted = infos(small_film)[7]
+    async with program(small_film).run_test(size=(80, 24)) as pilot:
+        app = pilot.app
+        await asset(pilot, "brass-lamp", "references")
+        await app.go_to("reference", wanted.address)
+        await until(pilot, lambda: app.screen.asset == "mara" and app.screen.pane is not None)
+        pane = app.screen.pane
+        await until(pilot, lambda: pane.items.current is not None and pane.items.current.sha256 == wanted.sha256)
+        assert_aligned(app)
+
+
+async def test_a_page_that_cannot_be_read_is_drawn_as_missing_and_told_once(small_film, program, monkeypatch):
+    from assetforge.errors import BusyError
+    from assetforge.tui.screens import references
+
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        pane = await asset(pilot, "mara", "references")
+
+        def busy(_reader, _keys):
+            raise BusyError("Another process kept the film locked.", hint="Try again.")
+
+        monkeypatch.setattr(references, "reference_rows", busy)
+        pane.film_changed()
+        await until(pilot, lambda: "kept the film locked" in told(app))
+        await press(pilot, "down", "down", "x", "v", "home", "end", "enter", "e", "h")
+        assert told(app).count("kept the film locked") == 1
+        monkeypatch.undo()
+        pane.film_changed()
+        await until(pilot, lambda: pane.items.current is not None)
+        assert isinstance(app.screen, AssetScreen)
+
+
+async def test_a_writer_that_keeps_the_film_locked_is_told_and_nothing_waits(small_film, program, monkeypatch):
+    import sqlite3
+
+    from assetforge.db import engine
+    from assetforge.paths import ProjectPaths
+
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 300)
+    holder = sqlite3.connect(ProjectPaths(small_film).database, isolation_level=None)
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        pane = await asset(pilot, "mara", "references")
+        holder.execute("BEGIN IMMEDIATE")
+        await press(pilot, "ctrl+a", "R")
+        await asked(pilot, TextDialog)
+        await write(pilot, "cleared")
+        await press(pilot, "enter", "v")
+        assert isinstance(pane.items, VirtualTable)
+        await until(pilot, lambda: "locked" in told(app))
+        holder.execute("ROLLBACK")
+        holder.close()
+        assert len(pane.items.marks) == 12
+        await press(pilot, "R")
+        await asked(pilot, TextDialog)
+        await write(pilot, "cleared")
+        await press(pilot, "enter")
+        await until(pilot, lambda: "12 references changed" in told(app))
