@@ -1,14 +1,75 @@
 """A film with two versions that were compared, made by services with stand-ins for the children of jobs, and hands for the comparison screen."""
 
 import asyncio
+import shutil
 import time
 
+import pytest
+
 from assetforge.db.models_jobs import Comparison
+from assetforge.extension import registry as registry_module
+from assetforge.paths import ProjectPaths
+from assetforge.services.comparison import list_comparisons
+from assetforge.services.projects import create_project, open_project
+from assetforge.services.releases import approve
+from assetforge.services.relocation import remember_place
 from assetforge.services.reviews import worst_cells
 from assetforge.tui.screens.compare import CompareScreen
-from tests.db.review.conftest import World, registry, world
+from tests.db.review.conftest import World, make_world, registry, review_registry
 
-__all__ = ["World", "judged", "opened", "registry", "settled", "told", "until", "words", "world", "worst"]
+__all__ = [
+    "World",
+    "compared",
+    "judged",
+    "made_worlds",
+    "opened",
+    "registry",
+    "settled",
+    "told",
+    "until",
+    "words",
+    "world",
+    "worst",
+]
+
+
+@pytest.fixture(scope="session")
+def made_worlds(tmp_path_factory):
+    """The folder of the film before anything was compared, and of the one in which ``mara/v2`` was; made once, since that takes half a second."""
+    folder = tmp_path_factory.mktemp("compared")
+    films = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSETFORGE_HOME", str(folder / "home"))
+        patch.setenv("ASSETFORGE_PLUGINS", "none")
+        patch.setenv("ASSETFORGE_ACTOR", "director")
+        patch.setattr(registry_module, "_current", review_registry())
+        with create_project("film", folder=folder / "before") as project:
+            made = make_world(project, folder)
+        films[False] = project.root
+        films[True] = shutil.copytree(project.root, folder / "after", symlinks=True)
+        with open_project(films[True]) as project:
+            approve(project, "mara/v1", why="the first", review="skipped")
+            World(project=project, folder=made.folder).compare("mara/v2")
+    yield films
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def world(request, home, registry, tmp_path, made_worlds):
+    """As :func:`tests.db.review.conftest.world`, a copy; with ``compared`` the one in which that was done."""
+    root = tmp_path / "projects" / "film"
+    shutil.copytree(made_worlds["compared" in request.fixturenames], root, symlinks=True)
+    remember_place(ProjectPaths(root))
+    folder = tmp_path / "hands"
+    folder.mkdir()
+    with open_project(root) as project:
+        yield World(project=project, folder=folder)
+
+
+@pytest.fixture
+def compared(world):
+    """mara/v1 is approved, and mara/v2 compared with it."""
+    return list_comparisons(world.project)[0]
 
 
 async def until(pilot, condition, limit_s=15.0):

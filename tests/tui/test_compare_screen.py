@@ -8,7 +8,6 @@ from assetforge.db.models_jobs import Comparison
 from assetforge.db.models_review import CellView, Vote
 from assetforge.jobs import background
 from assetforge.services.comparison import list_comparisons, request_comparison
-from assetforge.services.releases import approve
 from assetforge.services.reviews import blind_pairs, note_view, review_status
 from assetforge.services.versions import resolve_version
 from assetforge.tui.screens.compare import CompareScreen, open_comparison
@@ -16,14 +15,19 @@ from assetforge.tui.screens.compare_list import CellList
 from assetforge.tui.screens.compare_stage import PictureStage
 from assetforge.tui.screens.dialogs import ChoiceDialog, ConfirmDialog, WhyDialog
 from assetforge.tui.widgets.picture import Picture
-from tests.tui.compared_film import judged, opened, registry, settled, told, until, words, world, worst  # noqa: F401
-
-
-@pytest.fixture
-def compared(world):  # noqa: F811
-    """mara/v1 is approved, and mara/v2 compared with it."""
-    approve(world.project, "mara/v1", why="the first", review="skipped")
-    return world.compare("mara/v2")
+from tests.tui.compared_film import (  # noqa: F401
+    compared,
+    judged,
+    made_worlds,
+    opened,
+    registry,
+    settled,
+    told,
+    until,
+    words,
+    world,
+    worst,
+)
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ async def test_the_worst_cell_is_shown_first_with_both_versions_and_the_verdict(
         assert not session.exec(select(Vote)).all()
 
 
-async def test_space_swaps_the_pictures_in_one_place(film, compared):
+async def test_space_swaps_the_pictures_in_one_place(film, compared):  # noqa: F811
     async with film().run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot, compared.id)
         cell = screen.facts.cells[screen.current]
@@ -92,7 +96,7 @@ async def test_space_swaps_the_pictures_in_one_place(film, compared):
         assert isinstance(pilot.app.screen, CompareScreen)
 
 
-async def test_difference_base_and_strengths_stand_beside_the_two_and_the_list_has_two_orders(film, compared):
+async def test_difference_base_and_strengths_stand_beside_the_two_and_the_list_has_two_orders(film, compared):  # noqa: F811
     async with film().run_test(size=(140, 44)) as pilot:
         screen = await opened(pilot, compared.id)
         stage, third = screen.query_one(PictureStage), screen.query_one("#third", Picture)
@@ -328,7 +332,7 @@ async def test_a_decision_belongs_to_the_comparison_it_rests_on(world, program, 
         await until(pilot, lambda: screen.facts is not None and screen.facts.info.id == first.id)
 
 
-async def test_a_small_terminal_keeps_the_pictures_and_has_the_figures_behind_a_key(film, compared):
+async def test_a_small_terminal_keeps_the_pictures_and_has_the_figures_behind_a_key(film, compared):  # noqa: F811
     async with (app := film()).run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, compared.id)
         assert not screen.query_one("#listed").display
@@ -383,7 +387,7 @@ async def test_what_people_wrote_breaks_nothing(world, program, compared):  # no
             assert "[/b] [red]" in words(app)
 
 
-async def test_blinking_by_itself_respects_motion(film, compared):
+async def test_blinking_by_itself_respects_motion(film, compared):  # noqa: F811
     async with (app := film()).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot, compared.id)
         said = told(app)

@@ -8,7 +8,15 @@ from assetforge.tui.screens.compare import CompareScreen
 from assetforge.tui.screens.dialogs import ChoiceDialog, ConfirmDialog, TextDialog
 from assetforge.tui.screens.regression import RegressionPane
 from assetforge.tui.widgets.picture import Picture
-from tests.tui.compared_film import registry, settled, told, until, words, world  # noqa: F401
+from tests.tui.compared_film import (  # noqa: F401
+    made_worlds,
+    registry,
+    settled,
+    told,
+    until,
+    words,
+    world,
+)
 
 
 async def pane_of(pilot):
@@ -23,14 +31,14 @@ async def pane_of(pilot):
 
 
 @pytest.fixture
-def compared(world):  # noqa: F811
+def history(world):  # noqa: F811
     """mara/v1 alone, then approved, then mara/v2 against it."""
     world.compare("mara/v1")
     approve(world.project, "mara/v1", why="the first", review="skipped")
     return world.compare("mara/v2")
 
 
-async def test_comparisons_are_listed_newest_first_with_the_worst_cells_beside(world, compared, program):  # noqa: F811
+async def test_comparisons_are_listed_newest_first_with_the_worst_cells_beside(world, history, program):  # noqa: F811
     async with (app := program(world.project.root)).run_test(size=(140, 40)) as pilot:
         pane = await pane_of(pilot)
         text = words(app)
@@ -39,14 +47,14 @@ async def test_comparisons_are_listed_newest_first_with_the_worst_cells_beside(w
         await until(pilot, lambda: pane.query_one("#new-0", Picture).showing)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-        assert app.screen.comparison_id == compared.id
+        assert app.screen.comparison_id == history.id
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, CompareScreen))
         pane.show_address("mara/v1")
         assert pane.query_one("#comparisons").cursor == 1
 
 
-async def test_the_report_is_written_and_its_path_told_where_nothing_can_show_it(world, compared, program, monkeypatch):  # noqa: F811
+async def test_the_report_is_written_and_its_path_told_where_nothing_can_show_it(world, history, program, monkeypatch):  # noqa: F811
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr(opening.sys, "platform", "linux")
@@ -62,7 +70,7 @@ async def test_the_report_is_written_and_its_path_told_where_nothing_can_show_it
         assert app.clipboard == str(report)
 
 
-async def test_more_can_be_asked_for_as_a_prompt_of_ones_own(world, compared, program, monkeypatch):  # noqa: F811
+async def test_more_can_be_asked_for_as_a_prompt_of_ones_own(world, history, program, monkeypatch):  # noqa: F811
     asked = []
     monkeypatch.setattr(background, "ensure_supervisor", asked.append)
     async with (app := program(world.project.root)).run_test(size=(120, 40)) as pilot:
@@ -83,7 +91,7 @@ async def test_more_can_be_asked_for_as_a_prompt_of_ones_own(world, compared, pr
         await until(pilot, lambda: said)
         newest = list_comparisons(world.project)[0]
         assert said == [f"Comparison {newest.id} is asked for."]
-        assert newest.id != compared.id
+        assert newest.id != history.id
         assert newest.jobs
         assert len(asked) == 1
 

@@ -7,7 +7,7 @@ from assetforge.db.models import Alias, AliasMove, Run, Version
 from assetforge.jobs import background
 from assetforge.paths import ProjectPaths
 from assetforge.services.comparison import list_comparisons
-from assetforge.services.releases import alias_log, approve, reject
+from assetforge.services.releases import alias_log, reject
 from assetforge.services.reviews import note_view, review_status
 from assetforge.services.versions import import_version, resolve_version
 from assetforge.tui.screens.compare import CompareScreen
@@ -18,15 +18,18 @@ from assetforge.tui.screens.version_texts import exponent
 from assetforge.tui.screens.versions import VersionsPane
 from assetforge.tui.widgets.lineage import lineage_of
 from assetforge.tui.widgets.picture import Picture
-from tests.tui.compared_film import judged, registry, settled, told, until, words, world  # noqa: F401
+from tests.tui.compared_film import (  # noqa: F401
+    compared,
+    judged,
+    made_worlds,
+    registry,
+    settled,
+    told,
+    until,
+    words,
+    world,
+)
 from tests.tui.conftest import NASTY
-
-
-@pytest.fixture
-def compared(world):  # noqa: F811
-    """mara/v1 approved, mara/v2 compared with it."""
-    approve(world.project, "mara/v1", why="the first", review="skipped")
-    return world.compare("mara/v2")
 
 
 @pytest.fixture

@@ -65,6 +65,13 @@ def png(pixels):
 def registry(monkeypatch):
     """Builtin specs, and a plugin with a suite, a renderer and an embedding metric."""
     monkeypatch.setenv("ASSETFORGE_PLUGINS", "none")
+    built = review_registry()
+    monkeypatch.setattr(registry_module, "_current", built)
+    return built
+
+
+def review_registry():
+    """See :func:`registry`; no other plugin may be loaded."""
     built = registry_module.load_registry()
     known = {entry.spec.name for entry in built.metrics()}
     specs = {
@@ -102,7 +109,6 @@ def registry(monkeypatch):
             Candidate(name="review", distribution="review-plugin", version="1.0", target="review_plugin"), specs=specs
         )
     )
-    monkeypatch.setattr(registry_module, "_current", built)
     return built
 
 
@@ -276,7 +282,12 @@ class World:
 @pytest.fixture
 def world(project, registry, tmp_path):
     """mara with v1 on d1 and v2 on d2; d2 has two references more and one new caption."""
-    made = World(project=project, folder=tmp_path / "hands")
+    return make_world(project, tmp_path)
+
+
+def make_world(project, folder):
+    """See :func:`world`; what the hands leave behind goes into a folder."""
+    made = World(project=project, folder=folder / "hands")
     made.folder.mkdir()
     asset = add_asset(project, "mara", "character", trigger="mrvale", class_word="robot")
     with project.write() as session:
@@ -292,7 +303,7 @@ def world(project, registry, tmp_path):
         ]
         d1 = made.add_dataset(session, asset.id, 1, first)
         d2 = made.add_dataset(session, asset.id, 2, second, parent=d1)
-        base = BaseModelRecord(name="tiny", family="sd15", digest="b" * 64, path=str(tmp_path), resolution=32)
+        base = BaseModelRecord(name="tiny", family="sd15", digest="b" * 64, path=str(folder), resolution=32)
         session.add(base)
         session.flush()
         made.add_version(session, asset.id, 1, d1, base.id, rank=8)
