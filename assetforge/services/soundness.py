@@ -40,18 +40,18 @@ def blob_needs(database: Path) -> dict[str, BlobNeed]:
     Raises:
         StorageError: The database cannot be read.
     """
-    needs: dict[str, BlobNeed] = {}
+    # Thousands of renders may be the same picture: their subjects are gathered, not copied for each of them.
+    subjects: dict[str, dict[str, None]] = {}
+    facts: dict[str, tuple[int | None, bool]] = {}
     try:
         with closing(open_for_reading(database)) as connection:
             for named in named_blobs(connection):
-                known = needs.get(named.sha256, BlobNeed(()))
-                subjects = known.subjects if named.subject in known.subjects else (*known.subjects, named.subject)
-                needs[named.sha256] = BlobNeed(
-                    subjects, known.size if named.size is None else named.size, known.weights or named.weights
-                )
+                subjects.setdefault(named.sha256, {})[named.subject] = None
+                size, weights = facts.get(named.sha256, (None, False))
+                facts[named.sha256] = (size if named.size is None else named.size, weights or named.weights)
     except sqlite3.Error as error:
         raise database_error(error, database, "read", hint="Restore a backup with `assetforge restore`.") from error
-    return needs
+    return {sha256: BlobNeed(tuple(subjects[sha256]), *facts[sha256]) for sha256 in subjects}
 
 
 def check_database(database: Path) -> list[Problem]:
