@@ -393,13 +393,13 @@ class TestThumbnails:
         thumbnails.close()
 
     def test_memory_is_bounded_and_the_oldest_goes(self, film, called, put):
-        thumbnails = Thumbnails(film, called, memory=1_200_000)
+        thumbnails = Thumbnails(film, called, memory=100_000)
         names = [put(encoded(noise((32, 32), seed))) for seed in range(8)]
         for sha256 in names:
             thumbnails.want(sha256, 28, 14, lambda: None)
             called.run(1)
         there = [sha256 for sha256 in names if thumbnails.strips(sha256, 28, 14) is not None]
-        assert thumbnails.used <= 1_200_000
+        assert thumbnails.used <= 100_000
         assert there == names[-len(there) :]
         assert 1 <= len(there) < 8
         thumbnails.close()

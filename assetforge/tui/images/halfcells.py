@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from rich.color import Color, ColorType
-from rich.color_triplet import ColorTriplet
 from rich.segment import Segment
-from rich.style import Style
 from textual.strip import Strip
 
 from assetforge.store.pixels import has_alpha, shrink, to_srgb
+from assetforge.tui.images.cells import CellStrip
 
 __all__ = ["GROUND", "Rgb", "fit_box", "flattened", "halfcell_strips", "letterboxed", "scaled"]
 
@@ -20,7 +18,6 @@ Rgb = tuple[int, int, int]
 GROUND: Rgb = (18, 16, 16)
 """What is around a picture where nothing else is said: the ground of the dark theme."""
 
-_UPPER_HALF = "▀"
 _SHADES = np.array(list(" ░▒▓█"))
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
 
@@ -113,33 +110,10 @@ def halfcell_strips(
     pixels = np.asarray(letterboxed(picture, (width, height * 2), ground, cell_aspect / 2))
     if not colours:
         return _shades(pixels)
-    packed = pixels.astype(np.int32) @ np.array([65536, 256, 1], dtype=np.int32)
-    upper, lower = packed[0::2], packed[1::2]
-    starts = np.ones(upper.shape, dtype=bool)
-    starts[:, 1:] = (upper[:, 1:] != upper[:, :-1]) | (lower[:, 1:] != lower[:, :-1])
-    colour = _Colours()
-    style: dict[tuple[int, int], Style] = {}
-    strips = []
-    for above, below, new in zip(upper, lower, starts, strict=True):
-        at = np.flatnonzero(new)
-        lengths = np.diff(at, append=width).tolist()
-        segments = []
-        for length, top, bottom in zip(lengths, above[at].tolist(), below[at].tolist(), strict=True):
-            known = style.get((top, bottom))
-            if known is None:
-                known = style[top, bottom] = Style.from_color(None if top == bottom else colour[top], colour[bottom])
-            segments.append(Segment((" " if top == bottom else _UPPER_HALF) * length, known))
-        strips.append(Strip(segments, width))
-    return strips
-
-
-class _Colours(dict[int, Color]):
-    """Colours by their packed value; made without the name in hexadecimal, which costs more than all the rest."""
-
-    def __missing__(self, packed: int) -> Color:
-        triplet = ColorTriplet(packed >> 16, packed >> 8 & 255, packed & 255)
-        made = self[packed] = Color("", ColorType.TRUECOLOR, None, triplet)
-        return made
+    return [
+        CellStrip(upper.tobytes() + lower.tobytes(), width)
+        for upper, lower in zip(pixels[0::2], pixels[1::2], strict=True)
+    ]
 
 
 def _shades(pixels: NDArray[np.uint8]) -> list[Strip]:

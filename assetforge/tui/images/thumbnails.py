@@ -24,10 +24,12 @@ __all__ = ["UNREADABLE", "Thumbnails", "broken_strips"]
 
 UNREADABLE = "unreadable"
 
-_MEMORY = 24 << 20
+_MEMORY = 6 << 20
+"""As escapes a tile of 16 x 8 cells takes 8 KB, so that these are some screens full of them at any size."""
+
 _THREADS = 2
-_SEGMENT_BYTES = 1000
-"""What a run of cells takes in memory once it was shown, measured on photographs, where hardly two runs share a colour."""
+_LINE_BYTES, _CELL_BYTES = 250, 45
+"""What a line takes in memory once it was shown, and every cell of it: six bytes of colours, and escapes that name them."""
 
 _SMALL_FILE = 48 << 10
 """A picture in a file of at most so many bytes is decoded as quickly as a thumbnail of it, and without the thumbnail's loss."""
@@ -48,7 +50,7 @@ class Thumbnails:
         call_soon: Has a function called on the UI thread, from any other.
         ground: The colour around pictures.
         colours: Without them, cells are shades.
-        console: The program's; with it, the escapes of colours are worked out in the threads too, which takes the screen about 2 ms a tile.
+        console: The program's; with it, the escapes of colours are worked out in the threads too, and not while a frame is drawn.
         memory: How many bytes of cells are kept, about.
         threads: How many pictures are loaded at once.
     """
@@ -228,7 +230,8 @@ class Thumbnails:
         return strips
 
     def _keep(self, place: Place, strips: Sequence[Strip]) -> None:
-        size = _SEGMENT_BYTES * sum(len(strip) for strip in strips)
+        _, width, height = place
+        size = height * (_LINE_BYTES + _CELL_BYTES * width)
         _, before = self._kept.pop(place, ((), 0))
         self._kept[place] = (strips, size)
         self._used += size - before

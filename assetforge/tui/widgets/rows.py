@@ -5,12 +5,15 @@ from textwrap import wrap
 from typing import Any, Generic, TypeVar
 
 from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
 from textual.geometry import Region, Size, clamp
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.style import Style
 
+from assetforge.tui.images.cells import JoinedStrip, LightStrip, joined
 from assetforge.tui.widgets.fitting import Ink, fitted
 from assetforge.tui.widgets.sources import ItemSource
 
@@ -66,6 +69,8 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         self._rows: dict[int, list[Strip]] = {}
         self._ink = Ink()
         self._grounds: dict[tuple[str, ...], Style] = {}
+        # What drawn lines go through before they are shown.
+        self._filters: tuple[Sequence[LineFilter], Color] | None = None
         # The layout as it was made last: items per row, lines per row, lines in view (0 before the first).
         self._across, self._tall, self._view = 1, 1, 0
         self.set_reactive(VirtualRows.empty, empty)
@@ -239,19 +244,50 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
 
     # drawing
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of the visible part.
+
+        Textual would take every line apart, filter its segments one by one and put it together again, for each frame; a line of pictures has hundreds.
+        """
+        if not self._is_bare:
+            return super().render_lines(crop)
+        lines = [self.render_line(y) for y in crop.line_range]
+        if not self.show_vertical_scrollbar and (beside := self.size.width - self.wide):
+            # The room of the scrollbar.
+            blank = self._shown(Strip.blank(beside, self._ground().rich_style))
+            lines = [JoinedStrip([line, blank], self.size.width) for line in lines]
+        if crop.column_span == (0, self.size.width):
+            return lines
+        return [line.crop(crop.x, crop.right) for line in lines]
+
+    @property
+    def _is_bare(self) -> bool:
+        """Whether a style sheet wants nothing around the lines or over them."""
+        styles = self.styles
+        return not (any(styles.gutter) or styles.tint.a or self.opacity != 1.0 or styles.text_opacity != 1.0)
+
+    def _shown(self, line: Strip) -> Strip:
+        """A drawn line as this terminal shows it."""
+        if self._filters is None:
+            self._filters = self.get_line_filters(), self.background_colors[1]
+        filters, ground = self._filters
+        for line_filter in filters:
+            line = line.apply_filter(line_filter, ground)
+        return line
+
     def render_line(self, y: int) -> Strip:
         """One line of what is in view."""
         if y < self._header:
-            return self._header_line()
+            return self._shown(self._header_line())
         if not self._count:
-            return self._said(y)
+            return self._shown(self._said(y))
         row, line = divmod(y - self._header + self.scroll_offset.y, self._tall)
         lines = self._rows.get(row)
         if lines is None:
             if len(self._rows) * self._tall >= _DRAWN_LINES:
                 self._rows.clear()
-            lines = self._rows[row] = self._draw(row)
-        return lines[line] if line < len(lines) else self._blank()
+            lines = self._rows[row] = [self._shown(drawn) for drawn in self._draw(row)]
+        return lines[line] if line < len(lines) else self._shown(self._blank())
 
     def _ground(self, *classes: str) -> Style:
         """The style of the widget under component classes."""
@@ -260,13 +296,12 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
             style = self._grounds[classes] = self.get_visual_style(*classes)
         return style
 
-    def _line(self, parts: list[Segment], used: int) -> Strip:
-        """A whole line of parts that take so many cells."""
+    def _line(self, parts: Sequence[Segment | Strip], used: int) -> Strip:
+        """A whole line of parts that take so many cells; those that are lines themselves stay whole."""
         width = self.wide
         if used < width:
-            parts.append(Segment(" " * (width - used), self._ground().rich_style))
-        line = Strip(parts, used) if used > width else Strip(parts, width)
-        return line.crop(0, width)
+            parts = [*parts, Segment(" " * (width - used), self._ground().rich_style)]
+        return joined(parts, max(used, width)).crop(0, width)
 
     def _blank(self) -> Strip:
         return Strip.blank(self.wide, self._ground().rich_style)
@@ -279,7 +314,7 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         if not 0 <= number < len(said):
             return self._blank()
         style = self._ground("virtual-items--dim").rich_style
-        return Strip([Segment(fitted(said[number], width, "center"), style)], width)
+        return LightStrip([Segment(fitted(said[number], width, "center"), style)], width)
 
     def _drop(self, index: int) -> None:
         """Draw the rows anew that show something of an item."""
@@ -296,5 +331,6 @@ class VirtualRows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False
         super().notify_style_update()
         self._ink.forget()
         self._grounds.clear()
+        self._filters = None
         self._rows.clear()
         self.refresh()

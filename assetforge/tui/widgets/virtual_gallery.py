@@ -10,6 +10,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.timer import Timer
 
+from assetforge.tui.images.cells import joined
 from assetforge.tui.widgets.fitting import Line
 from assetforge.tui.widgets.items import MARK_GLYPH, ItemSource, VirtualItems
 
@@ -207,7 +208,7 @@ class VirtualGallery(VirtualItems[T]):
         sides = (side, *([Segment(between, ground)] if between else []))
         left, right = Segment(" ", ground), Segment(f" {between}", ground)
         for number in range(self._tall - 1):
-            parts: list[Segment] = []
+            parts: list[Segment | Strip] = []
             for index, tile in enumerate(tiles, first):
                 if index == cursor:
                     parts += (side, *tile[number], *sides)
@@ -230,13 +231,14 @@ class VirtualGallery(VirtualItems[T]):
             parts.insert(0, Segment(" " * (column * self._pitch), self._ground().rich_style))
         return self._line(parts, column * self._pitch + len(edge))
 
-    def _tile_lines(self, index: int) -> list[list[Segment]]:
+    def _tile_lines(self, index: int) -> list[list[Segment | Strip]]:
         """The lines of a tile inside its frame."""
         item = self._item(index)
         tile = Tile("", "gone") if item is None else self._tile(item)
         chosen = index == self.cursor
         wide, high = self._inner
-        lines = [list(strip) for strip in self._picture_lines(tile.picture, index, wide, high)] if high else []
+        pictures = self._picture_lines(tile.picture, index, wide, high) if high else ()
+        lines: list[list[Segment | Strip]] = [[strip] for strip in pictures]
         card = ("virtual-gallery--room",) if self._pictures is None else ()
         margin = 1 if card else 0
         for number in range(self._lines):
@@ -249,7 +251,7 @@ class VirtualGallery(VirtualItems[T]):
             chip = Segment(
                 f" {MARK_GLYPH} " if wide > 5 else MARK_GLYPH, self._ground("virtual-gallery--chip").rich_style
             )
-            lines[0] = [*Strip(lines[0]).crop(0, max(0, wide - chip.cell_length)), chip]
+            lines[0] = [joined(lines[0], wide).crop(0, max(0, wide - chip.cell_length)), chip]
         return lines
 
     def _picture_lines(self, sha256: str, index: int, wide: int, high: int) -> Sequence[Strip]:
