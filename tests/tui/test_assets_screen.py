@@ -331,7 +331,7 @@ async def test_a_change_during_a_read_is_not_missed(small_film, program):
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
         screen = await filled(pilot)
-        real, calls = film.asset_table, []
+        real, calls = film._read_assets, []
 
         def reading(reader):
             rows = real(reader)
@@ -342,9 +342,9 @@ async def test_a_change_during_a_read_is_not_missed(small_film, program):
                 app.call_soon(screen.film_changed)
             return rows
 
-        film.asset_table = reading
+        film._read_assets = reading
         try:
             screen.film_changed()
             await until(pilot, lambda: "late" in names(screen))
         finally:
-            film.asset_table = real
+            film._read_assets = real

@@ -89,12 +89,12 @@ async def test_every_screen_of_a_film_of_such_names(nasty_film, program, size, i
             for _ in range(min(10 if size[0] == 80 else 2, len(items.source))):
                 await press(pilot, "down")
                 assert_aligned(app)
-            if tab == "references":
+            if tab == "references" and size[0] < 200:
                 await press(pilot, "v", "home", "e")
                 await until(pilot, lambda: isinstance(app.screen, TextDialog))
                 assert_aligned(app)
                 await press(pilot, "enter")
-            if tab == "captions":
+            if tab == "captions" and size[0] < 200:
                 await press(pilot, "home", "e", "end", "down", "escape", "T")
                 await until(pilot, lambda: isinstance(app.screen, ChoiceDialog))
                 assert_aligned(app)

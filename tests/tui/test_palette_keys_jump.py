@@ -151,6 +151,7 @@ async def test_the_help_names_every_key_that_counts(small_film, program, tab):
                 shown_key = app.get_key_display(Binding(key, ""))
                 assert shown_key in line, (one.id, key, line)
         assert_aligned(app)
+        assert "esc  close" in shown(app)
         await press(pilot, "question_mark")
         assert app.screen is screen
 

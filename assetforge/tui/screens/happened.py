@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ActivityPane", "ActivityTable", "HappenedScreen"]
 
 _MOST = 2000
+_CHANGES = ("set", "changed")
 _INWARD = ("asset", "edits")
 """Details that are for the program: the subject says the first, and undo needs the second."""
 
@@ -29,9 +30,9 @@ _COLUMNS = (
 )
 
 
-def _value(value: object) -> str:
-    """A value; of two in a list, what it was and what it became."""
-    if isinstance(value, list) and len(value) == 2 and all(one is None or isinstance(one, str | int) for one in value):
+def _value(value: object, *, changed: bool) -> str:
+    """A value; of one that was changed, what it was and what it became."""
+    if changed and isinstance(value, list) and len(value) == 2:
         before, after = (plain(str(one), 80) if one not in ("", None) else "nothing" for one in value)
         return f"{before} → {after}"
     if isinstance(value, list):
@@ -41,7 +42,7 @@ def _value(value: object) -> str:
 
 def _cells(row: "ActivityInfo") -> Sequence[Content | str]:
     detail = ", ".join(
-        f"{plain(key)} {_value(value)}"
+        f"{plain(key)} {_value(value, changed=row.verb in _CHANGES)}"
         for key, value in row.detail.items()
         if key not in _INWARD and value not in ("", None, [], {})
     )
