@@ -22,6 +22,9 @@ __all__ = ["Telling"]
 _TOLD_S = 8
 """How long a toast stands."""
 
+_GOOD_S = 5
+"""How long one stands that says that all went well."""
+
 _TOLD = 3
 """Problems that are told one by one."""
 
@@ -49,7 +52,8 @@ class Telling(App[None]):
 
     def tell(self, sentence: str, *, title: str = "", severity: Any = "information") -> None:
         """A toast; nothing in it is markup."""
-        self.notify(plain(sentence, 400), title=plain(title), severity=severity, markup=False, timeout=_TOLD_S)
+        stands = _GOOD_S if severity == "information" else _TOLD_S
+        self.notify(plain(sentence, 400), title=plain(title), severity=severity, markup=False, timeout=stands)
 
     def tell_error(self, error: Exception) -> None:
         """What went wrong, as one sentence and what to do; the same is not told again while it stands there."""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from assetforge.db.browse.assets import AssetRow
+    from assetforge.services.assets import AssetInfo
     from assetforge.services.datasets import DatasetInfo
+    from assetforge.services.projects import Project
     from assetforge.tui.app import FilmApp
     from assetforge.tui.screens.dialogs import FieldsDialog
     from assetforge.tui.session import FilmSession
@@ -166,7 +168,7 @@ class AssetActions(_Base):
         if isinstance(answer, dict):
             values: dict[str, Any] = {key: value.strip() for key, value in answer.items()}
             added = await self.session.run(add_asset, values.pop("name"), values.pop("type"), **values)
-            self.film_app.tell(f"{added.name} is there. Its inbox is {added.references}; i imports pictures.")
+            self.film_app.tell(f"{added.name} is there. i imports pictures.")
 
     @acting
     async def _offer_types(self, dialog: "FieldsDialog") -> None:
@@ -191,12 +193,18 @@ class AssetActions(_Base):
         from assetforge.tui.screens.dialogs import Field, FieldsDialog
 
         now = await self.session.run(get_asset, row.name)
+        recipes, suites = await self.session.run(_presets_for, now)
         fields = [
             Field(name="trigger", title="trigger", value=now.trigger, required=True),
             Field(name="class_word", title="class word", value=now.class_word),
             Field(name="description", title="description", value=now.description),
-            Field(name="recipe", title="recipe", value=now.recipe, placeholder="as the film and the type say"),
-            Field(name="suite", title="suite", value=now.suite, placeholder="as the type says"),
+            Field(
+                name="recipe",
+                title="recipe",
+                value=now.recipe,
+                choices=[("as the film and the type say", ""), *recipes],
+            ),
+            Field(name="suite", title="suite", value=now.suite, choices=[("as the type says", ""), *suites]),
         ]
         answer = await self.app.push_screen_wait(
             FieldsDialog(f"Change {row.name}", fields, "Frozen datasets keep the words they have.")
@@ -239,6 +247,22 @@ def frozen(info: "DatasetInfo") -> str:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def _presets_for(project: "Project", asset: "AssetInfo") -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Recipes and suites for assets of its type, and those that it has now, each as name and name."""
+    from assetforge.services.recipes import recipes_for
+    from assetforge.services.suites import list_suites
+
+    recipes = [one.spec.name for one in recipes_for(asset.type)]
+    suites = [
+        one.name
+        for one in list_suites(project)
+        if not one.definition.asset_types or asset.type in one.definition.asset_types
+    ]
+    recipes += [asset.recipe] if asset.recipe and asset.recipe not in recipes else []
+    suites += [asset.suite] if asset.suite and asset.suite not in suites else []
+    return [(name, name) for name in recipes], [(name, name) for name in suites]
 
 
 def _asset_types(_project: object) -> list[str]:

@@ -20,6 +20,7 @@ from assetforge.tui.theme import ground_of
 from assetforge.tui.widgets.film_list import NO_FILM, FilmList
 from assetforge.tui.widgets.items import ListSource, VirtualItems
 from assetforge.tui.widgets.line_input import LineInput
+from assetforge.tui.widgets.lines import TopLine
 from assetforge.tui.words import plain
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class FilmsScreen(FilmScreen):
     def film_changed(self) -> None:
         """Read all films again, when this screen is on top."""
         if self.is_current:
-            self.run_worker(self._read(), group="read", exit_on_error=False)
+            self.run_worker(self._read, group="read", exit_on_error=False)
 
     async def _read(self) -> None:
         if self._reading.locked():
@@ -138,8 +139,14 @@ class FilmsScreen(FilmScreen):
             )
         )
         if isinstance(answer, dict):
-            root = await in_thread(_create, answer["name"].strip(), answer["title"].strip())
-            await self.film_app.open_film(root)
+            name, title = answer["name"].strip(), answer["title"].strip()
+            top = self.query_one(TopLine)
+            top.doing = Content.assemble(("⏵ ", "$secondary"), f"making {plain(title or name, 40)}")
+            try:
+                root = await in_thread(_create, name, title)
+                await self.film_app.open_film(root)
+            finally:
+                top.doing = Content("")
 
     @acting
     async def action_demo(self) -> None:

@@ -299,6 +299,10 @@ async def _leave(app: "FilmApp", screen: NewRunScreen, run: int) -> None:
     if app.screen is screen:
         await app.pop_screen()
     await app.go_to("run", str(run))
+    from assetforge.tui.screens.runs import RunsScreen
+
+    if isinstance(app.screen, RunsScreen):
+        app.screen.queue_attended()
 
 
 def _preview_of(project: "Project", asset: str, wish: Wish, hashing: Any) -> "TrainingPreview":

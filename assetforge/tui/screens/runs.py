@@ -1,5 +1,6 @@
 """Runs: what works on which device, what waits and why, what ended, and beside it one of them as it goes."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
@@ -28,6 +29,7 @@ _LOOKS_A_ROW = 4
 """The list is drawn anew at every fourth look only: it is many lines, and nobody reads so fast."""
 
 _DEVICES_S = 5.0
+_COMING_S = 10.0
 _SETTLE_S = 0.06
 _MOST_ROWS = 500
 _BESIDES = 2
@@ -86,7 +88,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         super().__init__()
         self._rows: list[QueueRow] = []
         self._read_once = self._again = self._reading = self._looking = False
-        self._attended = True
+        self._attended, self._coming = True, 0.0
         self._finished = True
         self._devices: list[Device] = []
         self._follows: dict[int, Follow] = {}
@@ -180,7 +182,8 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
                 if any(row.state == "queued" for row in rows):
                     from assetforge.jobs.background import supervisor_is_here
 
-                    self._attended = await session.run(supervisor_is_here)
+                    here = await session.run(supervisor_is_here)
+                    self._attended = here or time.monotonic() < self._coming
                 self._show_rows(rows)
         except AssetForgeError as error:
             self.film_app.tell_error(error)
@@ -225,8 +228,8 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         return [row for row in self._rows if row.id in marked]
 
     def queue_attended(self) -> None:
-        """A supervisor was started."""
-        self._attended = True
+        """A supervisor was started; it takes a moment to come."""
+        self._attended, self._coming = True, time.monotonic() + _COMING_S
         self._table.refresh_items()
 
     def show_run(self, number: int) -> None:

@@ -54,7 +54,7 @@ _ROOMY = 120
 _PAGE = 32
 """Versions read at once on the way down: what a screen shows, within its 5 ms of reading."""
 
-_NO_PICTURES = "enter compares it with the approved version; R only renders it."
+_NO_PICTURES = "enter compares it; R only renders it."
 _NOTHING = "No version yet. t trains the first one; i imports a LoRA that was trained elsewhere."
 
 
