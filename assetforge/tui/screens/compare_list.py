@@ -76,9 +76,7 @@ class CellList(VirtualItems[CellFacts]):
 
     def _header_line(self) -> Strip:
         ground = self._ground()
-        return Strip(self._ink.line(self.title, self.wide, ground)).adjust_cell_length(
-            self.size.width, ground.rich_style
-        )
+        return Strip(self._ink.line(self.title, self.wide, ground)).adjust_cell_length(self.wide, ground.rich_style)
 
     def _measure(self, width: int) -> tuple[int, int]:  # noqa: ARG002
         return 1, _TALL
@@ -101,8 +99,7 @@ class CellList(VirtualItems[CellFacts]):
             [pointer, space, *self._ink.line(plain(cell.short), room, style)],
             [space, space, *about, space, *self._ink.line(tag, tag.cell_length, style)],
         )
-        width = self.size.width
-        return [Strip(Segment.simplify(line)).adjust_cell_length(width, style.rich_style) for line in lines]
+        return [Strip(Segment.simplify(line)).adjust_cell_length(self.wide, style.rich_style) for line in lines]
 
     def _about(self, cell: CellFacts) -> Content:
         mark = seen_mark(seen=cell.index in self.opened)
