@@ -11,6 +11,8 @@ from tests.tui.tmux import TmuxTerminal
 
 __all__ = ["Hands", "PilotHands", "TmuxHands"]
 
+Wanted = str | tuple[str, ...]
+
 _LOOK_S = 0.05
 
 
@@ -26,8 +28,8 @@ class Hands(Protocol):
     def screen(self) -> str:
         """What is on the screen now, line by line."""
 
-    async def see(self, *wanted: str, gone: str = "", limit_s: float = 20.0) -> str:
-        """Wait until all texts are on the screen and another one is not.
+    async def see(self, *wanted: Wanted, gone: str = "", limit_s: float = 20.0) -> str:
+        """Wait until all texts are on the screen, of several in a tuple one, and another one is not.
 
         Raises:
             TimeoutError: That never came; the message has the screen.
@@ -35,15 +37,15 @@ class Hands(Protocol):
 
 
 async def _wait(
-    screen: Callable[[], str], wanted: tuple[str, ...], gone: str, limit_s: float, ended: Callable[[], object]
+    screen: Callable[[], str], wanted: tuple[Wanted, ...], gone: str, limit_s: float, ended: Callable[[], object]
 ) -> str:
     deadline = time.monotonic() + limit_s
     while True:
         text = screen()
-        if all(one in text for one in wanted) and not (gone and gone in text):
+        missing = [one for one in wanted if not any(part in text for part in ([one] if isinstance(one, str) else one))]
+        if not missing and not (gone and gone in text):
             return text
         if time.monotonic() >= deadline or ended() is not None:
-            missing = [one for one in wanted if one not in text]
             raise TimeoutError(f"within {limit_s} s, not there: {missing}, not gone: {gone!r}\n{text}")
         await asyncio.sleep(_LOOK_S)
 
@@ -68,7 +70,7 @@ class PilotHands:
         strips = self.pilot.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
 
-    async def see(self, *wanted: str, gone: str = "", limit_s: float = 20.0) -> str:
+    async def see(self, *wanted: Wanted, gone: str = "", limit_s: float = 20.0) -> str:
         return await _wait(self.screen, wanted, gone, limit_s, lambda: None)
 
 
@@ -90,5 +92,5 @@ class TmuxHands:
     def screen(self) -> str:
         return self.terminal.text
 
-    async def see(self, *wanted: str, gone: str = "", limit_s: float = 20.0) -> str:
+    async def see(self, *wanted: Wanted, gone: str = "", limit_s: float = 20.0) -> str:
         return await _wait(self.screen, wanted, gone, limit_s, self.terminal.exit_status)

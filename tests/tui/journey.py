@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from assetforge.services.projects import open_project
 from assetforge.services.suites import add_suite
 from tests.tui.hands import Hands
 
-__all__ = ["Journey", "write_suite"]
+__all__ = ["Journey", "draw_stills", "write_suite"]
 
 
 def write_suite(folder: Path, family: str, **settings: object) -> Path:
@@ -38,6 +40,18 @@ def write_suite(folder: Path, family: str, **settings: object) -> Path:
         encoding="utf-8",
     )
     return file
+
+
+def draw_stills(folder: Path, count: int) -> None:
+    """Pictures of the toybox's world, with captions beside most of them, in which one word is wrong."""
+    demo = pytest.importorskip("assetforge_toybox.demo")
+    drawn = [one for name in ("mara", "ilse") for batch in (1, 2) for one in demo.references(name, batch)]
+    folder.mkdir()
+    for at, one in enumerate(drawn[:count]):
+        picture = folder / f"still-{at:02d}.png"
+        one.picture.save(picture)
+        if at % 5:
+            picture.with_suffix(".txt").write_text(f"mara teh girl, {one.caption}", encoding="utf-8")
 
 
 @dataclass
@@ -93,7 +107,7 @@ class Journey:
             await self.hands.press("enter")
             await self.hands.write(class_word)
             await self.hands.press("enter")
-            await self.hands.see(f"{self.asset} is there.", f"{self.kind} · trigger {trigger}")
+            await self.hands.see(f"{self.asset} is there.", "collecting")
 
     async def _choose(self, kind: str) -> None:
         """Types of plugins come a moment after the question."""
@@ -110,8 +124,10 @@ class Journey:
                 add_suite(project, file)
             await self.hands.press("e")
             await self.hands.see(f"Change {self.asset}")
-            await self.hands.press(*["enter"] * 4)
+            await self.hands.press(*["enter"] * 4, "down")
             await self.hands.write("tiny")
+            await self.hands.press("enter")
+            await self.hands.see("tiny", "▼", gone="▲")
             await self.hands.press("enter")
             await self.hands.see(f"{self.asset} is changed.")
 
@@ -126,13 +142,13 @@ class Journey:
             await self.hands.press("enter")
             await self.hands.write("cleared")
             await self.hands.press("enter")
-            await self.hands.see(f"{count} pictures added to {self.asset}", f"{count} references", limit_s=60)
+            await self.hands.see(f"{count} pictures added to {self.asset}", limit_s=60)
 
     async def fix_captions(self, wrong: str, right: str, caption: str) -> None:
         """A wrong word in all of them at once, and one by hand."""
         with self.part("captions"):
             await self.hands.press("enter")
-            await self.hands.see("1 References 30")
+            await self.hands.see("1 References", "30 references")
             await self.hands.press("2")
             await self.hands.see("30 captions", "no caption")
             await self.hands.press("ctrl+f")
@@ -154,7 +170,7 @@ class Journey:
         """The first dataset version."""
         with self.part("freeze"):
             await self.hands.press("3")
-            await self.hands.see("No dataset version yet. f freezes", "f freeze")
+            await self.hands.see("No dataset version yet.", "f freeze")
             await self.hands.press("f")
             await self.hands.see("Freeze what is active now")
             await self.hands.write("day three")
@@ -184,7 +200,7 @@ class Journey:
     async def to_the_version(self, number: int) -> None:
         """From its run."""
         await self.hands.press("v")
-        await self.hands.see(f"4 Versions {number}", f"v{number}  ○ candidate", "not compared")
+        await self.hands.see("[4 Versions", f"v{number}  ○ candidate", "not compared")
 
     async def back_to_the_versions(self) -> None:
         """From a comparison."""
@@ -197,9 +213,10 @@ class Journey:
             await self.hands.press("c")
             await self.hands.see(f"Compare {self.asset}/v{number} with {against}?", "pictures to render", "tiny.")
             await self.hands.press("y")
-            await self.hands.see("worst first", "space blink", limit_s=self.patience_s)
-            for seen in ("1 of 3", "2 of 3", "✓ 3"):
-                await self.hands.see(f"{seen} seen")
+            await self.hands.see("space blink", gone="waiting", limit_s=self.patience_s)
+            for at, seen in enumerate(("1 of 3 seen", "2 of 3 seen", "✓ 3 seen"), start=1):
+                # On a small screen the list gives way to the pictures.
+                await self.hands.see((seen, f" {at}/3 ✓"))
                 await self.hands.press("n")
 
     async def reject(self, number: int, why: str) -> None:
@@ -228,3 +245,24 @@ class Journey:
             file = self.film / "loras" / self.asset / f"{self.asset}-v{number:03d}.safetensors"
             await self.hands.see("published", file.name)
             return file
+
+    async def whole(self, stills: Path, suite: Path) -> None:
+        """All of it on the toybox: the first version is rejected, the second approved and published."""
+        await self.make_the_film()
+        await self.add_the_asset("mrvale", "girl")
+        await self.take_a_small_suite(suite)
+        await self.import_pictures(stills, 30)
+        await self.fix_captions("teh", "the", "mrvale at night, from behind")
+        await self.freeze(27, 3)
+        await self.train(1, 8)
+        await self.to_the_version(1)
+        await self.compare(1, "the bare base")
+        await self.reject(1, "the coat is not hers")
+        await self.back_to_the_versions()
+        await self.train(2, 12)
+        await self.to_the_version(2)
+        await self.compare(2, "the bare base")
+        await self.approve(2, "that is her")
+        await self.back_to_the_versions()
+        published = await self.publish(2)
+        assert published.is_file()
