@@ -31,3 +31,6 @@ class Rereading:
                 await self._read()
         finally:
             self._under_way = False
+
+    # A worker that is given this instead of a coroutine leaves none behind when it is cancelled before it began.
+    read = __call__

@@ -272,7 +272,7 @@ async def test_a_new_asset_needs_a_good_name_and_an_asset_is_changed(small_film,
         dialog = await asked(pilot, FieldsDialog)
         dialog.query_one("#field-description", Input).value = "a[/b] [red] the harbour master"
         dialog.query_one("#field-trigger", Input).value = ""
-        dialog.query_one("#field-suite", Input).focus()
+        dialog.query_one("#field-suite").focus()
         await press(pilot, "enter")
         assert "Trigger is needed." in shown(app)
         dialog.query_one("#field-trigger", Input).value = "ilsevk"

@@ -66,7 +66,7 @@ class AssetScreen(FilmScreen):
 
     def on_mount(self) -> None:
         """Find the asset, then open the tab."""
-        self.run_worker(self._begin(), exit_on_error=False)
+        self.run_beside(self._begin)
 
     async def _begin(self) -> None:
         await self._reread()
@@ -87,7 +87,7 @@ class AssetScreen(FilmScreen):
 
     def film_changed(self) -> None:
         """Figures of the tabs, and the tab that is open."""
-        self.run_worker(self._reread(), group="read", exit_on_error=False)
+        self.run_beside(self._reread.read, group="read")
         pane = self.pane
         if pane is not None:
             pane.film_changed()

@@ -44,7 +44,7 @@ def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Ca
                 cast("FilmApp", self.app).tell_error(error)
 
         name = method.__name__
-        self.run_worker(guarded(), name=name, group=name, description=ACTING, exit_on_error=False)
+        self.run_worker(cast("Any", guarded), name=name, group=name, description=ACTING, exit_on_error=False)
 
     return update_wrapper(start, method)
 
@@ -90,6 +90,18 @@ class _InFilm:
                 return {}
 
         return fetch
+
+    def run_beside(
+        self, work: Callable[[], Coroutine[Any, Any, None]], *, group: str = "", exclusive: bool = False
+    ) -> None:
+        """Do something beside the screen; what goes wrong is told. Called, not awaited already: what is cancelled before it began leaves nothing behind.
+
+        Args:
+            work: Gives what is awaited.
+            group: Of the worker.
+            exclusive: Whatever else is under way in the group is cancelled.
+        """
+        self.run_worker(cast("Any", work), group=group or "default", exclusive=exclusive, exit_on_error=False)  # type: ignore[attr-defined]
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """What went wrong while something was read for the screen is told, and the screen lives on."""

@@ -42,6 +42,9 @@ _COLUMNS = (
     Column("caption", "caption", 0, minimum=20, sortable=False),
     Column("tokens", "tokens", 7, "right", sortable=False, priority=1),
 )
+_HOW = Content.assemble(
+    ("enter", "bold"), (" saves, on to the next   ", "$dim"), ("esc", "bold"), (" leaves it", "$dim")
+)
 _NOTHING = "No references yet, so there is nothing to caption. i in the first tab imports pictures."
 
 
@@ -102,7 +105,7 @@ class CaptionsPane(Pane):
         """Read what there is; learn to count tokens beside that."""
         self.query_one("#cap-filter").display = False
         self.film_changed()
-        self.run_worker(self._learn_to_count(), group="count", exit_on_error=False)
+        self.run_beside(self._learn_to_count, group="count")
 
     async def _learn_to_count(self) -> None:
         from assetforge.services.caption_words import token_counter
@@ -139,7 +142,7 @@ class CaptionsPane(Pane):
 
     def film_changed(self) -> None:
         """Read the ids again; a caption that is being written stays as it is."""
-        self.run_worker(self._reread(), group="read", exit_on_error=False)
+        self.run_beside(self._reread.read, group="read")
 
     async def _read(self) -> None:
         session, search = self.session, parse_search(f"{self._filter} -state:excluded", REFERENCE_FIELDS)
@@ -197,7 +200,7 @@ class CaptionsPane(Pane):
         if row is None:
             self.query_one("#cap-about", Static).update(Content(""))
             return
-        lines = []
+        lines = [_HOW] if self._text.has_focus else []
         if counter is not None:
             tokens = self._count(self._text.text)
             limit = f" of {counter.limit}" if counter.limit is not None else ""
@@ -211,6 +214,14 @@ class CaptionsPane(Pane):
             lines.append(dim(plain(counter.says)))
         lines.append(dim(f"{plain(row.file_name, 60)}, written by {plain(row.caption_source) or 'nobody'}"))
         self.query_one("#cap-about", Static).update(Content("\n").join(lines))
+
+    def on_descendant_focus(self) -> None:
+        """Say how what is written is kept."""
+        self._show_about()
+
+    def on_descendant_blur(self) -> None:
+        """Nothing is written any more."""
+        self._show_about()
 
     def on_text_area_changed(self, event: CaptionText.Changed) -> None:
         """Count while it is written."""
@@ -262,8 +273,11 @@ class CaptionsPane(Pane):
             self._show_about()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's signature
-        """Undo belongs to the list: in a line that is being written nobody means captions."""
-        return action not in ("undo", "redo") or not isinstance(self.screen.focused, Input)
+        """Undo belongs to the list: in a line that is being written nobody means captions. Nor does enter begin what is being written."""
+        focused = self.screen.focused
+        if action == "edit":
+            return not isinstance(focused, CaptionText)
+        return action not in ("undo", "redo") or not isinstance(focused, Input)
 
     def action_filter(self) -> None:
         """Write a filter."""

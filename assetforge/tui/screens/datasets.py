@@ -1,6 +1,7 @@
 """The dataset versions of an asset, and in pictures what changed between any two of them."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -156,7 +157,7 @@ class DatasetsPane(Pane):
 
     def film_changed(self) -> None:
         """Read the versions again."""
-        self.run_worker(self._reread(), group="read", exit_on_error=False)
+        self.run_beside(self._reread.read, group="read")
 
     async def _read(self) -> None:
         from assetforge.services.datasets import DatasetInfo, list_datasets
@@ -213,7 +214,7 @@ class DatasetsPane(Pane):
             pair = (current.address, "")
         else:
             return
-        self.run_worker(self._show(*pair), group="diff", exclusive=True, exit_on_error=False)
+        self.run_beside(partial(self._show, *pair), group="diff", exclusive=True)
 
     async def _show(self, newer: str, older: str) -> None:
         from assetforge.services.datasets import diff

@@ -164,7 +164,7 @@ class AssetsScreen(AssetActions, FilmScreen):
 
     def film_changed(self) -> None:
         """Read all assets again; there are few hundred of them."""
-        self.run_worker(self._reread(), group="read", exit_on_error=False)
+        self.run_beside(self._reread.read, group="read")
 
     async def _read(self) -> None:
         session = self.session
@@ -300,7 +300,7 @@ class AssetsScreen(AssetActions, FilmScreen):
     def _set_sort(self, by: str, descending: bool) -> None:
         self._sort = (by, descending)
         self.film_app.state.put(str(self.session.root), "assets.sort", [by, descending])
-        self.run_worker(self._apply(), group="apply", exclusive=True, exit_on_error=False)
+        self.run_beside(self._apply, group="apply", exclusive=True)
 
     def action_sort(self) -> None:
         """By the next criterion."""
@@ -337,7 +337,7 @@ class AssetsScreen(AssetActions, FilmScreen):
             if self._typing is not None:
                 self._typing.stop()
             self._typing = self.set_timer(
-                _TYPING_S, lambda: self.run_worker(self._apply(), group="apply", exclusive=True, exit_on_error=False)
+                _TYPING_S, lambda: self.run_beside(self._apply, group="apply", exclusive=True)
             )
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -352,7 +352,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         if field.value == self._filter == query:
             return
         self._filter = query
-        self.run_worker(self._apply(), group="apply", exclusive=True, exit_on_error=False)
+        self.run_beside(self._apply, group="apply", exclusive=True)
 
     @acting
     async def action_keep_filter(self) -> None:

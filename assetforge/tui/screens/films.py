@@ -70,7 +70,7 @@ class FilmsScreen(FilmScreen):
     def film_changed(self) -> None:
         """Read all films again, when this screen is on top."""
         if self.is_current:
-            self.run_worker(self._read, group="read", exit_on_error=False)
+            self.run_beside(self._read, group="read")
 
     async def _read(self) -> None:
         if self._reading.locked():

@@ -83,7 +83,7 @@ class HappenedScreen(FilmScreen):
 
     def film_changed(self) -> None:
         """Read the newest."""
-        self.run_worker(self._reread(), group="read", exit_on_error=False)
+        self.run_beside(self._reread.read, group="read")
 
     async def _read(self) -> None:
         from assetforge.services.activity import ActivityInfo, list_activity
@@ -115,7 +115,7 @@ class ActivityPane(Pane):
 
     def film_changed(self) -> None:
         """Read the newest."""
-        self.run_worker(self._reread(), group="read", exit_on_error=False)
+        self.run_beside(self._reread.read, group="read")
 
     async def _read(self) -> None:
         from assetforge.services.activity import ActivityInfo, list_activity

@@ -170,7 +170,7 @@ class ReferencesPane(Pane):
 
     def _search(self) -> None:
         """Read the ids again: another filter, another order, or another film."""
-        self.run_worker(self._reread(), group="read", exit_on_error=False)
+        self.run_beside(self._reread.read, group="read")
 
     async def _read(self) -> None:
         session, search = self.session, parse_search(self._filter, REFERENCE_FIELDS)
