@@ -1,5 +1,6 @@
 """Runs in the terminal program: the queue with its reasons, one job as it goes, and what can be done about jobs; at last with a real training."""
 
+import shutil
 import time
 from contextlib import asynccontextmanager
 
@@ -7,7 +8,9 @@ import pytest
 from textual.widgets import Static
 
 from assetforge.jobs.control import get_job
+from assetforge.paths import ProjectPaths
 from assetforge.services.projects import open_project
+from assetforge.services.relocation import remember_place
 from assetforge.tui.screens.dialogs import ConfirmDialog
 from assetforge.tui.screens.new_run import NewRunScreen
 from assetforge.tui.screens.runs import RunsScreen
@@ -19,11 +22,30 @@ from tests.tui import run_jobs
 pytest.importorskip("assetforge_toybox")
 
 
+@pytest.fixture(scope="module")
+def made_busy(drawn_film, tmp_path_factory):
+    """What :func:`busy` is a copy of; made once, since that takes half a second."""
+    folder = tmp_path_factory.mktemp("busy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSETFORGE_HOME", str(folder / "home"))
+        patch.setenv("ASSETFORGE_ACTOR", "director")
+        root = shutil.copytree(drawn_film, folder / drawn_film.name, symlinks=True)
+        with open_project(root) as project:
+            jobs = run_jobs.busy(project)
+    yield root, jobs
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
-def busy(small_film):
+def busy(home, tmp_path, made_busy):
     """The small film with jobs of every kind and state: its folder, and the jobs by name."""
-    with open_project(small_film) as project:
-        return small_film, run_jobs.busy(project)
+    made, jobs = made_busy
+    root = tmp_path / "projects" / made.name
+    shutil.copytree(made, root, symlinks=True)
+    remember_place(ProjectPaths(root))
+    with open_project(root) as project:
+        run_jobs.set_job(project, jobs["held"], not_before=time.time() + 480)
+    return root, jobs
 
 
 @pytest.fixture
