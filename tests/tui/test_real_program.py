@@ -93,7 +93,7 @@ def test_leaving_in_the_middle_of_a_run_loses_nothing(film):
 def test_killed_in_the_middle_of_an_import_it_leaves_a_sound_film(film, tmp_path, make_png):
     more = tmp_path / "more"
     for at in range(160):
-        make_png(more / f"{at:03d}.png", seed=1000 + at, size=(400, 300))
+        make_png(more / f"{at:03d}.png", seed=1000 + at, size=(160, 120))
     with start(film) as terminal:
         terminal.wait_for("12 references", 30)
         terminal.send("i")
