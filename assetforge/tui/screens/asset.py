@@ -140,7 +140,10 @@ class AssetScreen(FilmScreen):
             target = next(where for name, _title, where in TABS if name == tab)
             pane: Pane = load(target)(self.asset, self._row.id)
             pane.id = tab
-            await switcher.add_content(pane, id=tab)
+            # Drawn once: on a slow line every frame costs a moment.
+            async with self.batch():
+                await switcher.add_content(pane, id=tab)
+                switcher.current = tab
         switcher.current = tab
         self._write_tabs()
         self.film_app.state.put(str(self.session.root), "asset.tab", tab)
