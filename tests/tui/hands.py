@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from textual.events import Paste
 from textual.pilot import Pilot
 
 from tests.tui.tmux import TmuxTerminal
@@ -14,6 +15,7 @@ __all__ = ["Hands", "PilotHands", "TmuxHands"]
 Wanted = str | tuple[str, ...]
 
 _LOOK_S = 0.05
+_TYPED = 8
 
 
 class Hands(Protocol):
@@ -64,7 +66,12 @@ class PilotHands:
         await self.pilot.press(*keys)
 
     async def write(self, text: str) -> None:
-        await self.pilot.press(*text)
+        if len(text) <= _TYPED:
+            await self.pilot.press(*text)
+            return
+        # The pilot rests after every key; a person pastes what is long.
+        self.pilot.app._driver.send_message(Paste(text))
+        await self.pilot.pause()
 
     def screen(self) -> str:
         strips = self.pilot.app.screen._compositor.render_strips()
