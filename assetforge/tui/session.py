@@ -2,9 +2,11 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -20,31 +22,83 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _AT_ONCE = 6
+"""Threads; a call that finds all of them busy waits. Each thread that ever was costs memory that the allocator keeps for threads."""
+
+
+class _Threads:
+    """At most so many threads, which take calls in their order; none keeps the program alive."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._begun = self._idle = 0
+        self._calls: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+
+    def take(self, call: Callable[[], None]) -> None:
+        """Have a call made, which must not raise."""
+        with self._changed:
+            self._calls.append(call)
+            if len(self._calls) > self._idle and self._begun < self._most:
+                self._begun += 1
+                threading.Thread(target=self._work, name=f"calls-{self._begun}", daemon=True).start()
+            else:
+                self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._idle += 1
+                self._changed.wait_for(lambda: self._calls)
+                self._idle -= 1
+                call = self._calls.popleft()
+            call()
+            # What it was called with is not kept until the next call.
+            del call
+
+
+_THREADS = _Threads(_AT_ONCE)
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in a thread of its own that does not keep the program alive, and wait for what it gives without blocking the screen."""
+    """Call a function in a thread that does not keep the program alive, and wait for what it gives without blocking the screen.
+
+    While :data:`_AT_ONCE` calls are under way others wait for their turn; one that nobody waits for any more by then is not made.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    context = copy_context()
+    _THREADS.take(partial(_make, loop, future, copy_context(), partial(function, *args, **kwargs)))
+    try:
+        return await future
+    finally:
+        # An error knows this place, and this place would know the error.
+        del future
 
-    def deliver(set_it: Callable[[Any], None], value: object) -> None:
+
+def _make(
+    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", context: Context, function: Callable[[], T]
+) -> None:
+    if future.cancelled():
+        return
+    try:
+        result = context.run(function)
+    except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        _deliver(loop, future, future.set_exception, error)
+    else:
+        _deliver(loop, future, future.set_result, result)
+    finally:
+        del future, function
+
+
+def _deliver(
+    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]", set_it: Callable[[Any], None], value: object
+) -> None:
+    def deliver() -> None:
         if not future.done():
             set_it(value)
 
-    def work() -> None:
-        try:
-            result = context.run(function, *args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            outcome: tuple[Callable[[Any], None], object] = (future.set_exception, error)
-        else:
-            outcome = (future.set_result, result)
-        # The program may have ended meanwhile; nobody waits then.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(deliver, *outcome)
-
-    threading.Thread(target=work, name=getattr(function, "__name__", "work"), daemon=True).start()
-    return await future
+    # The program may have ended meanwhile; nobody waits then.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(deliver)
 
 
 class FilmSession:
@@ -67,7 +121,6 @@ class FilmSession:
         self._reader: Reader | None = None
         self._closed = False
         self._opening = threading.Lock()
-        self._places = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def reader(self) -> "Reader":
@@ -133,13 +186,12 @@ class FilmSession:
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call something that needs no film, or only the reader, in a thread; else as :meth:`run`."""
-        async with self._places:
-            try:
-                return await in_thread(function, *args, **kwargs)
-            except Exception:
-                if self._closed:
-                    raise asyncio.CancelledError from None
-                raise
+        try:
+            return await in_thread(function, *args, **kwargs)
+        except Exception:
+            if self._closed:
+                raise asyncio.CancelledError from None
+            raise
 
     def close(self) -> None:
         """Close the film; what services still do goes on to its end or ends with the program."""
