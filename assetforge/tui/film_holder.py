@@ -1,7 +1,6 @@
 """The half of the program that holds a film: opens it, closes it, hears when its database changes, and tells screens."""
 
 import asyncio
-import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from assetforge.tui.images.protocol import TerminalPictures
 from assetforge.tui.screens.base import FilmScreen
 from assetforge.tui.session import FilmSession, in_thread
 from assetforge.tui.state import State
+from assetforge.tui.sweeping import Sweeping
 from assetforge.tui.telling import Telling
 from assetforge.tui.theme import ground_of
 from assetforge.tui.typed import KeysInTurn
@@ -29,7 +29,7 @@ LOOK_S = 0.4
 """How often the number that tells of writes is looked at; it costs microseconds."""
 
 
-class FilmHolder(KeysInTurn, Telling):
+class FilmHolder(Sweeping, KeysInTurn, Telling):
     """A program with at most one film open.
 
     Args:
@@ -124,9 +124,7 @@ class FilmHolder(KeysInTurn, Telling):
                 for spec in await plugin_screens():
                     if spec.key:
                         self.bind(spec.key, f"plugin_screen({spec.name!r})", description=plain(spec.title), show=False)
-                # What was imported stays for good; looking through it again and again is what makes frames late.
-                gc.collect()
-                gc.freeze()
+                self.begin_sweeping()
 
         self.run_worker(warm(), exit_on_error=False, group="warm")
 

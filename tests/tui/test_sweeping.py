@@ -1,0 +1,111 @@
+"""When garbage is collected, and that lines of the screen are none."""
+
+import gc
+import time
+
+import pytest
+from rich.segment import Segment
+from textual import events
+from textual.app import App
+from textual.strip import Strip
+from textual.widgets import Static
+
+from assetforge.tui import sweeping
+from assetforge.tui.sweeping import Sweeping
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """What is set here is the whole process's."""
+    thresholds, divide = gc.get_threshold(), Strip.divide
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+    gc.enable()
+    Strip.divide = divide
+
+
+class SweepingApp(Sweeping):
+    def compose(self):
+        yield Static("lines of\nthe screen")
+
+
+def swept_strips(use):
+    """How many lines only a sweep takes away."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for number in range(20):
+            use(Strip([Segment(f"line {number}")]))
+        gc.collect()
+        return sum(isinstance(one, Strip) for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+class TestStrips:
+    def test_lines_shown_whole_are_no_garbage(self):
+        Sweeping()
+        assert not swept_strips(lambda strip: strip.divide([strip.cell_length]))
+
+    def test_lines_are_divided_as_ever(self):
+        before = [Strip([Segment("some words")]).divide(cuts) for cuts in ([4], [4, 10], [2, 4, 99], [10], [10, 12])]
+        Sweeping()
+        after = [Strip([Segment("some words")]).divide(cuts) for cuts in ([4], [4, 10], [2, 4, 99], [10], [10, 12])]
+        assert after == before
+
+    def test_it_is_mended_once(self):
+        Sweeping()
+        mended = Strip.divide
+        Sweeping()
+        assert Strip.divide is mended
+
+
+class TestMoments:
+    async def test_what_is_loaded_for_good_is_not_looked_at_again(self):
+        async with SweepingApp().run_test() as pilot:
+            pilot.app.begin_sweeping()
+            assert gc.get_freeze_count() > 10_000
+            assert gc.get_threshold() == sweeping._THRESHOLDS
+
+    async def test_quiet_moments_only(self, monkeypatch):
+        app = SweepingApp()
+        async with app.run_test() as pilot:
+            await pilot.press("x")
+            monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 3))
+            assert not app.sweep_when_quiet()
+            monkeypatch.setattr(sweeping, "_QUIET_S", 0.0)
+            assert app.sweep_when_quiet()
+
+    async def test_only_when_there_may_be_something(self, monkeypatch):
+        app = SweepingApp()
+        async with app.run_test():
+            monkeypatch.setattr(sweeping, "_QUIET_S", 0.0)
+            monkeypatch.setattr(gc, "get_count", lambda: (4000, 9, 0))
+            assert not app.sweep_when_quiet()
+
+    async def test_the_mouse_counts_too(self):
+        app = SweepingApp()
+        async with app.run_test() as pilot:
+            app._touched = 0.0
+            await pilot.click(Static)
+            assert time.monotonic() - app._touched < 10
+
+    async def test_what_is_not_somebody_does_not(self):
+        app = SweepingApp()
+        async with app.run_test():
+            app._touched = 0.0
+            await app.on_event(events.Idle())
+            assert app._touched == 0.0
+
+    async def test_it_begins_once(self, monkeypatch):
+        app = SweepingApp()
+        timers = []
+        async with app.run_test():
+            monkeypatch.setattr(App, "set_interval", lambda _self, *given, **_more: timers.append(given))
+            app.begin_sweeping()
+            app.begin_sweeping()
+        assert len(timers) == 1
