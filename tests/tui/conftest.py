@@ -25,8 +25,9 @@ NASTY = "a[/b] [red]\x1b[31m\nsecond line\u202e مرحبا 🎬"
 
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest of the suite runs without colours."""
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    """The rest of the suite runs without colours; and a program on a terminal would believe in sizes that pytest-xdist inherits from readline."""
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ASSETFORGE_ACTOR", "director")
 
 

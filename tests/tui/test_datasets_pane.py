@@ -53,7 +53,7 @@ async def test_what_changed_against_the_one_before_and_between_two_marked_ones(s
         app = pilot.app
         pane = await asset(pilot, "mara", "datasets")
         await until(pilot, lambda: "d3   against d2   ~1 changed" in shown(app))
-        assert "after   another [b] caption" in shown(app)
+        await until(pilot, lambda: "after   another [b] caption" in shown(app))
         await press(pilot, "down")
         await until(pilot, lambda: "d2   against d1   −1 removed" in shown(app))
         await press(pilot, "end")

@@ -74,6 +74,8 @@ class Served:
         self.server, self.gate, self.port, self.client = server, gate, port, client
         self.origin = f"http://127.0.0.1:{port}"
         self.complaints = []
+        # Such as those that read pictures for tests that ran before in this process.
+        self.others = {one.pid for one in psutil.Process().children(recursive=True)}
 
     @property
     def cookie(self):
@@ -93,7 +95,7 @@ class Served:
         found = []
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if process.status() != psutil.STATUS_ZOMBIE:
+                if process.pid not in self.others and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
