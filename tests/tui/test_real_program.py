@@ -90,6 +90,7 @@ def test_leaving_in_the_middle_of_a_run_loses_nothing(film):
             cancel_run(film, asked.run)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_an_import_it_leaves_a_sound_film(film, tmp_path, make_png):
     more = tmp_path / "more"
     for at in range(160):

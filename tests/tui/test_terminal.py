@@ -93,6 +93,7 @@ def test_a_program_in_tmux(argv: list[str]) -> None:
         assert terminal.wait_exit() == 0
 
 
+@pytest.mark.slow
 def test_the_big_film_is_a_sound_film(tmp_path: Path) -> None:
     script, film = ROOT / "tests" / "benchmarks" / "big_film.py", tmp_path / "film"
     command = [sys.executable, str(script), str(film), "--scale", "0.01", "--few-pictures"]
