@@ -116,10 +116,10 @@ def looks_the_same(snap_compare, program):
             if film is not None:
                 await until(pilot, lambda: pilot.app.session is not None and pilot.app.session.is_open)
                 await until(pilot, lambda: pilot.app.pictures or how.get("images") == "off")
-            await still(pilot)
+            await still(pilot, 1)
             if act is not None:
                 await act(pilot)
-                await still(pilot)
+            await still(pilot)
 
         return snap_compare(program(film, **how), terminal_size=size, run_before=go)
 
@@ -135,10 +135,10 @@ async def until(pilot, condition, limit_s=20.0):
     await pilot.pause()
 
 
-async def still(pilot):
-    """Everything that was asked for is there: lists, pictures, what threads work on, what timers of the screen put off."""
+async def still(pilot, looks=4):
+    """Everything that was asked for is there: lists, pictures, what threads work on; after so many looks also what timers of the screen put off."""
     app, quiet, end = pilot.app, 0, time.monotonic() + 20
-    while quiet < 4:
+    while quiet < looks:
         assert time.monotonic() < end, "it never came to rest"
         await asyncio.sleep(0.03)
         await pilot.pause()
@@ -164,7 +164,7 @@ def keys(*pressed):
     async def act(pilot):
         for key in pressed:
             await pilot.press(key)
-            await still(pilot)
+            await still(pilot, 1)
 
     return act
 
@@ -173,7 +173,7 @@ def tab(name, *pressed):
     async def act(pilot):
         await pilot.app.open_asset("mara", name)
         await until(pilot, lambda: isinstance(pilot.app.screen, AssetScreen) and pilot.app.screen.pane is not None)
-        await still(pilot)
+        await still(pilot, 1)
         await keys(*pressed)(pilot)
 
     return act
@@ -184,7 +184,7 @@ def compared(*pressed):
         await pilot.app.push_screen(CompareScreen(2))
         screen = pilot.app.screen
         await until(pilot, lambda: screen.facts is not None or screen.unfinished is not None)
-        await still(pilot)
+        await still(pilot, 1)
         await keys(*pressed)(pilot)
 
     return act
