@@ -48,7 +48,9 @@ COMMANDS = (
         "sweep", "assetforge.cli.sweep:sweep", "Train a small grid of parameters, and rank what comes of it.", _TRAIN
     ),
     CommandEntry("base", "assetforge.cli.base:app", "Base models: add, list, show, remove.", _TRAIN),
-    CommandEntry("run", "assetforge.cli.run:app", "Runs: list, show, progress, logs, stop, resume, priority, cancel.", _TRAIN),
+    CommandEntry(
+        "run", "assetforge.cli.run:app", "Runs: list, show, progress, logs, stop, resume, priority, cancel.", _TRAIN
+    ),
     CommandEntry("recipe", "assetforge.cli.recipe:app", "Recipes: list, show.", _TRAIN),
     CommandEntry("work", "assetforge.cli.work:work", "Run the queue of a film.", _TRAIN),
     CommandEntry("jobs", "assetforge.cli.jobs:app", "The queue: list, show, cancel, retry, priority, logs.", _TRAIN),

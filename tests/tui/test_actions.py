@@ -52,7 +52,9 @@ def test_every_scope_belongs_to_a_screen_that_binds_it(scope: str) -> None:
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda one: one.id)
 def test_every_action_does_something(action: Action) -> None:
     name = action.method.removeprefix("app.")
-    assert callable(getattr(OWNERS[action.scope], f"action_{name}", None)), f"{OWNERS[action.scope]} lacks action_{name}"
+    assert callable(getattr(OWNERS[action.scope], f"action_{name}", None)), (
+        f"{OWNERS[action.scope]} lacks action_{name}"
+    )
 
 
 @pytest.mark.parametrize("scope", sorted({one.scope for one in ACTIONS}))

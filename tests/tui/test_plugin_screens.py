@@ -20,7 +20,9 @@ async def test_the_example_screen_opens_from_the_palette(small_film: Path, progr
         await pilot.press(*"count files")
         for _ in range(60):
             await pilot.pause(0.1)
-            if "inboxes" in str(app.screen.query("CommandList").first().get_option_at_index(0).prompt if _options(app) else ""):
+            if "inboxes" in str(
+                app.screen.query("CommandList").first().get_option_at_index(0).prompt if _options(app) else ""
+            ):
                 break
         await pilot.press("enter")
         await pilot.pause(0.5)
