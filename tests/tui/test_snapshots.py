@@ -28,7 +28,7 @@ from assetforge.tui.screens.settings import SettingsScreen
 from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.widgets.param_form import ParamForm
 from tests.tui import shown_film
-from tests.tui.waiting import assert_aligned
+from tests.tui.waiting import assert_aligned, press, settle
 
 WIDE, NARROW = (120, 40), (80, 24)
 
@@ -132,7 +132,7 @@ async def until(pilot, condition, limit_s=20.0):
     while not condition():
         assert time.monotonic() < end, "that never came"
         await asyncio.sleep(0.01)
-    await pilot.pause()
+    await settle(pilot)
 
 
 async def still(pilot, looks=4):
@@ -141,7 +141,7 @@ async def still(pilot, looks=4):
     while quiet < looks:
         assert time.monotonic() < end, "it never came to rest"
         await asyncio.sleep(0.03)
-        await pilot.pause()
+        await settle(pilot)
         quiet = 0 if _is_busy(app) else quiet + 1
 
 
@@ -163,7 +163,7 @@ def _is_busy(app):
 def keys(*pressed):
     async def act(pilot):
         for key in pressed:
-            await pilot.press(key)
+            await press(pilot, key)
             await still(pilot, 1)
 
     return act
@@ -327,7 +327,7 @@ def test_watch(looks_the_same, film):
     shown_film.put_aside(film)
 
     async def act(pilot):
-        await pilot.press("w")
+        await press(pilot, "w")
         await until(pilot, lambda: pilot.app.screen._began and pilot.app.screen._trainings)
 
     assert looks_the_same(film, act)
@@ -347,9 +347,9 @@ def test_settings(looks_the_same, film):
 
 def test_palette(looks_the_same, film):
     async def act(pilot):
-        await pilot.press("ctrl+p")
+        await press(pilot, "ctrl+p")
         await until(pilot, lambda: isinstance(pilot.app.screen, CommandPalette))
-        await pilot.press(*"mara")
+        await press(pilot, *"mara")
         await until(pilot, lambda: pilot.app.screen.query_one("CommandList").option_count > 1)
         await asyncio.sleep(0.3)
 
@@ -363,12 +363,12 @@ def test_help(looks_the_same, film):
 def test_dialog(looks_the_same, film):
     async def act(pilot):
         await compared()(pilot)
-        await pilot.press("x")
+        await press(pilot, "x")
         await until(pilot, lambda: isinstance(pilot.app.screen, (ChoiceDialog, WhyDialog)))
         if isinstance(pilot.app.screen, ChoiceDialog):
             await keys("down", "enter")(pilot)
             await until(pilot, lambda: isinstance(pilot.app.screen, WhyDialog))
-        await pilot.press(*"the coat goes brown")
+        await press(pilot, *"the coat goes brown")
 
     assert looks_the_same(film, act, NARROW)
 
