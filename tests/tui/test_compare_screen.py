@@ -10,6 +10,7 @@ from assetforge.jobs import background
 from assetforge.services.comparison import list_comparisons, request_comparison
 from assetforge.services.reviews import blind_pairs, note_view, review_status
 from assetforge.services.versions import resolve_version
+from assetforge.tui.screens import compare_looking
 from assetforge.tui.screens.compare import CompareScreen, open_comparison
 from assetforge.tui.screens.compare_list import CellList
 from assetforge.tui.screens.compare_stage import PictureStage
@@ -168,7 +169,8 @@ async def test_approving_unseen_asks_first_and_says_so_in_the_evidence(film, wor
     assert "approved" in resolve_version(world.project, "mara/v2").aliases
 
 
-async def test_whoever_has_looked_is_asked_for_the_reason_only(film, world, compared):  # noqa: F811
+async def test_whoever_has_looked_is_asked_for_the_reason_only(film, world, compared, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(compare_looking, "LOOK_S", 0.1)
     async with (app := film()).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot, compared.id)
         said = told(app)

@@ -84,8 +84,10 @@ def quarantined(film):
 
 
 @pytest.fixture
-def watch(program):
-    """``async with watch(film) as (app, pilot)``: the watch screen of a film, read."""
+def watch(program, monkeypatch):
+    """``async with watch(film) as (app, pilot)``: the watch screen of a film, read; it rests less between two readings."""
+    monkeypatch.setattr("assetforge.tui.screens.watch._REST_S", 0.05)
+    monkeypatch.setattr("assetforge.tui.screens.watch._EXPLAIN_REST_S", 0.2)
 
     @asynccontextmanager
     async def opened(film, size=(120, 40), images="halfcell"):
