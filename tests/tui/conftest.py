@@ -45,12 +45,8 @@ async def _at_rest(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Textual looks twice for every key whether the program rests, 20 ms each time: a tenth of all the time of these tests. ``pilot.pause()`` stays what it is.
-
-    The program looks for changes of the database oftener than people need it.
-    """
+    """Textual looks twice for every key whether the program rests, 20 ms each time: a tenth of all the time of these tests. ``pilot.pause()`` stays what it is."""
     monkeypatch.setattr("textual.app.wait_for_idle", _at_rest)
-    monkeypatch.setattr("assetforge.tui.app.LOOK_S", 0.1)
 
 
 @pytest.fixture(scope="session")

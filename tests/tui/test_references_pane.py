@@ -31,7 +31,7 @@ async def test_filter_sort_and_view(small_film, program):
         app = pilot.app
         pane = await asset(pilot, "mara", "references")
         assert isinstance(pane.items, VirtualGallery)
-        assert "12 references" in shown(app)
+        await until(pilot, lambda: "12 references" in shown(app))
         assert "10 without a caption" in shown(app)
         await press(pilot, "slash")
         await write(pilot, "tag:rain")
