@@ -56,7 +56,10 @@ def nasty_film(small_film, make_png, tmp_path):
     return small_film
 
 
-@pytest.mark.parametrize(("size", "images"), [((80, 24), "off"), ((120, 40), "halfcell"), ((200, 60), "halfcell")])
+LARGE = pytest.param((200, 60), "halfcell", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("size", "images"), [((80, 24), "off"), ((120, 40), "halfcell"), LARGE])
 async def test_every_screen_of_a_film_of_such_names(nasty_film, program, size, images):
     async with program(nasty_film, images=images).run_test(size=size) as pilot:
         app = pilot.app
@@ -108,7 +111,7 @@ async def test_every_screen_of_a_film_of_such_names(nasty_film, program, size, i
             await until(pilot, lambda: isinstance(app.screen, AssetScreen))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow)])
 async def test_every_question_about_such_texts(small_film, program, size):
     async with program(small_film).run_test(size=size) as pilot:
         app = pilot.app

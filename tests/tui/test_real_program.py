@@ -157,8 +157,8 @@ def test_other_sizes_while_it_runs(film):
     "variables",
     [
         {"TERM": "dumb", "COLORTERM": ""},
-        {"TERM": "linux", "COLORTERM": ""},
-        {"TERM": "xterm", "COLORTERM": ""},
+        pytest.param({"TERM": "linux", "COLORTERM": ""}, marks=pytest.mark.slow),
+        pytest.param({"TERM": "xterm", "COLORTERM": ""}, marks=pytest.mark.slow),
         {"TERM": "xterm-256color", "COLORTERM": "", "NO_COLOR": "1"},
         {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"},
     ],

@@ -286,7 +286,7 @@ async def test_nobody_looks_at_what_ended_or_from_another_screen(runs, busy, mon
         assert looks == []
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 60), (60, 15)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow), (60, 15)])
 async def test_other_sizes(runs, busy, size):
     film, _jobs = busy
     async with runs(film, size=size) as (_app, pilot, screen):
