@@ -162,7 +162,9 @@ async def test_an_asset_without_references_says_so(new_run, small_film, started)
         assert started == []
 
 
-@pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow), (60, 15)])
+@pytest.mark.parametrize(
+    "size", [(80, 24), *(pytest.param(size, marks=pytest.mark.slow) for size in ((200, 60), (60, 15)))]
+)
 async def test_other_sizes(new_run, frozen, size):
     async with new_run(frozen, size=size) as (app, pilot, screen):
         assert "mara/d1" in said(screen, "preview")

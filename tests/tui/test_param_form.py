@@ -219,7 +219,8 @@ async def test_enter_confirms(form):
         assert app.submitted[-1] == ({"rank": 8}, {})
 
 
-@pytest.mark.parametrize("size", [(80, 24), pytest.param((200, 60), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_a_real_trainer_by_keyboard_alone(form, size):
     """Down from the first field to the last one; whatever has the focus is on the screen."""
     from assetforge.extension.registry import get_registry

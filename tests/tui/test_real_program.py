@@ -65,6 +65,7 @@ def weights(path: Path, value: float) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_leaving_in_the_middle_of_a_run_loses_nothing(film):
     asked = request_training(film, "coat", overrides={"steps": LONG})
     ensure_supervisor(film)

@@ -323,6 +323,7 @@ async def test_there_is_an_end_to_tabs(small):
         assert (await served.get("/", **served.cookie))[0] == 200
 
 
+@pytest.mark.slow
 async def test_even_a_stubborn_program_ends_with_the_server_within_three_seconds(small):
     async with serving([sys.executable, "-c", STUBBORN]) as served:
         async with served.tab() as websocket:
