@@ -1,6 +1,7 @@
 """How facts are written on a screen: states as a glyph and a word, times relative up to a week, numbers with thin separators, user text on one harmless line."""
 
 import math
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -20,6 +21,7 @@ __all__ = [
     "size",
     "status",
     "strong",
+    "widening",
 ]
 
 
@@ -61,24 +63,36 @@ STATUS = {
 
 _WEEK_S = 7 * 24 * 3600
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-# Joins the parts of one emoji or letter; without it they fall apart.
-_JOINERS = {"\u200d", "\u200c", "\ufe0f"}
+# Keeps letters from joining, which changes words.
+_NON_JOINER = "\u200c"
+# Terminals and our arithmetic disagree about how wide these make an emoji, and then what follows on the line is out of its place: what is joined to one, colours of skin,
+# selectors of presentation, joiners.
+_WIDENING = re.compile(
+    "(?<=[\u2600-\u27bf\U0001f000-\U0001faff])[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]*(?:\u200d[\u2190-\u2bff\U0001f000-\U0001faff][\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]*)+"
+    "|[\u200d\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]"
+)
 
 
 def plain(text: str, limit: int = 0) -> str:
-    """Somebody's text on one line: line breaks and tabs become spaces, controls, escapes and direction marks go.
+    """Somebody's text on one line: line breaks and tabs become spaces, controls, escapes and direction marks go; of a joined emoji the first one stays.
 
     Args:
         text: Any text.
         limit: Longest result in characters, cut with an ellipsis; 0 cuts nothing.
     """
-    shown = "".join(
-        " " if char in "\n\r\t\v\f\u2028\u2029" else char
-        for char in text
-        if char in "\n\r\t\v\f\u2028\u2029" or char in _JOINERS or unicodedata.category(char) not in _UNSHOWN
-    )
-    shown = " ".join(shown.split())
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(
+            " " if char in "\n\r\t\v\f\u2028\u2029" else char
+            for char in _WIDENING.sub("", text)
+            if char in "\n\r\t\v\f\u2028\u2029" or char == _NON_JOINER or unicodedata.category(char) not in _UNSHOWN
+        )
+    shown = " ".join(text.split())
     return shown if not limit or len(shown) <= limit else shown[: limit - 1].rstrip() + "…"
+
+
+def widening(text: str) -> list[range]:
+    """Places of the characters in a text about whose width terminals disagree; without them only the first of a joined emoji is left."""
+    return [range(*found.span()) for found in _WIDENING.finditer(text)]
 
 
 def status(state: str, *, word: str = "") -> Content:

@@ -1,6 +1,9 @@
 """Texts of users that try to break things, on every screen of a film: no markup, no control characters, every line as wide as it must be."""
 
 import pytest
+from rich.cells import cell_len
+from textual.content import Content
+from textual.style import Style
 from textual.widgets import Input
 
 from assetforge.services.assets import set_asset
@@ -15,7 +18,9 @@ from assetforge.tui.screens.asset import AssetScreen
 from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog, Field, FieldsDialog, TextDialog
 from assetforge.tui.screens.film import AssetsScreen
 from assetforge.tui.screens.films import FilmsScreen
+from assetforge.tui.widgets.fitting import Ink, fitted, harmless
 from assetforge.tui.widgets.items import VirtualItems
+from assetforge.tui.words import plain
 from tests.tui.conftest import NASTY
 from tests.tui.waiting import assert_aligned, asset, filled, press, shown, told, until
 
@@ -30,6 +35,38 @@ TEXTS = (
     "word " * 400,
     "x" * 2000,
 )
+
+
+# Every other terminal draws these wider or narrower than they are counted.
+UNCERTAIN = {
+    "👩\u200d🚀 pilot": "👩 pilot",
+    "👩🏽\u200d🚀": "👩",
+    "🧜🏽\u200d♀\ufe0f tail": "🧜 tail",
+    "👨\u200d👩\u200d👧\u200d👦": "👨",
+    "❤\ufe0f\u200d🔥": "❤",
+    "👍🏽👍🏿": "👍👍",
+    "❤\ufe0f ☎\ufe0e": "❤ ☎",
+    "x\u200dy 🚀\u200d": "xy 🚀",
+    "🏽\ufe0f\u200d": "",
+    "🇩🇪 🎬🎬 日本 e\u0301": "🇩🇪 🎬🎬 日本 e\u0301",
+}
+
+
+@pytest.mark.parametrize(("text", "kept"), UNCERTAIN.items())
+def test_what_makes_the_width_of_an_emoji_uncertain_is_not_shown(text, kept):
+    assert plain(text) == harmless(text) == kept
+    assert fitted(text, 20) == kept + " " * (20 - cell_len(kept))
+
+
+def test_styles_stay_where_they_were_when_parts_of_an_emoji_go():
+    content = Content.assemble("a ", ("👩🏽\u200d🚀b", "bold"), ("c", "dim"), "\ufe0f", ("\u200d", "red"), "d")
+    parts = Ink().line(content, 10, Style())
+    assert "".join(part.text for part in parts) == "a 👩bcd   "
+    styled = {"b": {"bold"}, "c": {"dim"}}
+    for part in parts:
+        for char in part.text:
+            has = {word for word in ("bold", "dim") if getattr(part.style, word)}
+            assert has == styled.get(char.replace("👩", "b"), set()), part
 
 
 @pytest.fixture

@@ -315,7 +315,7 @@ def test_text_is_cut_by_cells_and_never_read_as_markup() -> None:
     assert fitted("abcdef", 4) == "abc…"
     assert fitted("abc", 0) == ""
     assert fitted("a\nb\x1b[0m\u202e", 8) == "a b[0m  "
-    assert fitted("❤\ufe0f👩\u200d🚀x\u200dy", 8) == "❤👩\u200d🚀xy   "
+    assert fitted("❤\ufe0f👩🏽\u200d🚀x\u200dy", 8) == "❤👩xy   "
 
 
 async def test_mouse() -> None:

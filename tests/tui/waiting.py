@@ -16,6 +16,7 @@ from textual.strip import Strip
 from assetforge.tui.app import FilmApp
 from assetforge.tui.screens.film import AssetsScreen
 from assetforge.tui.widgets.items import VirtualItems
+from assetforge.tui.words import widening
 
 __all__ = ["assert_aligned", "asset", "filled", "press", "settle", "shown", "told", "until", "write"]
 
@@ -106,12 +107,12 @@ def shown(app: App[Any]) -> str:
 
 
 def assert_aligned(app: App[Any]) -> None:
-    """Every line of the screen is exactly as wide as the terminal and holds no control characters and no direction marks."""
+    """Every line of the screen is exactly as wide as the terminal and holds no control characters, no direction marks and nothing whose width terminals disagree about."""
     for strip in strips(app):
         assert strip.cell_length == app.size.width, repr(strip.text)
         bad = [
             char
             for char in strip.text
-            if unicodedata.category(char) in ("Cc", "Zl", "Zp") or "\u202a" <= char <= "\u202e"
+            if unicodedata.category(char) in ("Cc", "Zl", "Zp") or "\u202a" <= char <= "\u202e" or widening(char)
         ]
         assert not bad, (bad, strip.text)

@@ -11,6 +11,8 @@ from rich.text import Text
 from textual.content import Content, Span
 from textual.style import Style
 
+from assetforge.tui.words import widening
+
 __all__ = ["Align", "Ink", "Line", "fitted", "harmless"]
 
 # The tokens of muted text are contrast colours that only style sheets can resolve: content would become white.
@@ -19,24 +21,13 @@ _OVER = re.compile(r"\$text-(muted|disabled)\b")
 Align = Literal["left", "right", "center"]
 Line = Content | str | Text
 
-# A joiner is kept inside an emoji only: elsewhere terminals and our arithmetic disagree about how wide its neighbours are.
-_JOINED = re.compile("(?<=[\u2600-\u27bf\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])")
-# Selectors of emoji presentation: every other terminal counts them differently.
-_SELECTORS = {"\ufe0e", "\ufe0f"}
-
 
 def _tamed(text: str) -> list[str]:
-    """What is shown for each character: itself, a space for breaks, nothing for controls."""
-    bare = "".join(char for char in text if char not in _SELECTORS)
-    if bare != text:
-        # The selector may stand between an emoji and its joiner.
-        kept = iter(_tamed(bare))
-        return ["" if char in _SELECTORS else next(kept) for char in text]
-    joins = {found.start() for found in _JOINED.finditer(text)}
-    return [
-        char if char.isprintable() or index in joins else " " if char.isspace() else ""
-        for index, char in enumerate(text)
-    ]
+    """What is shown for each character: itself, a space for breaks, nothing for controls and for what makes widths uncertain."""
+    shown = [char if char.isprintable() else " " if char.isspace() else "" for char in text]
+    for place in widening(text):
+        shown[place.start : place.stop] = [""] * len(place)
+    return shown
 
 
 @lru_cache(4096)
@@ -63,7 +54,7 @@ def _cut_wide(text: str, width: int) -> tuple[str, int]:
     text = harmless(text)
     size = cell_len(text)
     if size > width:
-        text = set_cell_size(text, width - 1).rstrip(" \u200d") + "…" if width > 0 else ""
+        text = set_cell_size(text, width - 1).rstrip(" ") + "…" if width > 0 else ""
         size = cell_len(text)
     return text, size
 
@@ -142,7 +133,7 @@ class Ink:
         ]
         used = sum(cell_len(part.text) for part in parts)
         if used > width:
-            # A style that begins inside a joined emoji takes it apart; the alignment matters more.
+            # A style that begins inside a flag takes it apart; the alignment matters more.
             return [Segment(text, style.rich_style)], cells
         return parts, used
 
