@@ -2,13 +2,14 @@
 
 import asyncio
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from textual.pilot import Pilot
 
 from assetforge.paths import ProjectPaths
 from assetforge.services.assets import add_asset
@@ -21,6 +22,7 @@ from assetforge.tui.app import FilmApp
 from assetforge.tui.images.protocol import TerminalPictures
 from assetforge.tui.preferences import Preferences
 from assetforge.tui.state import State
+from tests.tui.waiting import press, settle, watched_calls
 
 NASTY = "a[/b] [red]\x1b[31m\nsecond line\u202e مرحبا 🎬"
 
@@ -33,22 +35,19 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSETFORGE_ACTOR", "director")
 
 
-async def _at_rest(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
-    """As Textual's ``wait_for_idle``, in shorter steps."""
-    end = time.monotonic() + max_sleep
-    while time.monotonic() < end:
-        before = time.process_time()
-        await asyncio.sleep(0.008)
-        if time.process_time() - before < 0.002:
-            return
+async def _pause(self: Pilot[Any], delay: float | None = None) -> None:
+    if delay:
+        await asyncio.sleep(delay)
+    await settle(self)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Textual looks twice for every key whether the program rests, 20 ms each time: a tenth of all the time of these tests. ``pilot.pause()`` stays what it is."""
-    monkeypatch.setattr("textual.app.wait_for_idle", _at_rest)
-    # A program that animates nothing rests as soon as it is not busy all the time.
-    monkeypatch.setattr("textual._wait.SLEEP_IDLE", 0.004)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The pilot waits for what was begun. Textual's own waits for an idle processor: that takes long, and on a busy machine a program that gets no time looks idle."""
+    monkeypatch.setattr(Pilot, "press", press)
+    monkeypatch.setattr(Pilot, "pause", _pause)
+    with watched_calls():
+        yield
 
 
 @pytest.fixture(scope="session")

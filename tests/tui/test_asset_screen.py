@@ -8,7 +8,7 @@ from assetforge.tui.screens.film import AssetsScreen
 from assetforge.tui.screens.films import FilmsScreen
 from assetforge.tui.screens.happened import ActivityTable, HappenedScreen
 from assetforge.tui.screens.shots import ShotsScreen
-from tests.tui.waiting import assert_aligned, asset, filled, press, shown, told, until
+from tests.tui.waiting import assert_aligned, asset, filled, hears, press, sees, shown, told, until
 
 
 async def test_keys_and_clicks_change_the_tab_and_the_last_one_is_kept(small_film, program):
@@ -18,28 +18,25 @@ async def test_keys_and_clicks_change_the_tab_and_the_last_one_is_kept(small_fil
         screen.items.cursor = [row.name for row in screen.items.source.items(0, 9)].index("mara")
         await press(pilot, "enter")
         await until(pilot, lambda: isinstance(app.screen, AssetScreen) and app.screen.pane is not None)
-        text = shown(app)
-        assert "Night Harbour ▸ mara" in text
-        assert "[1 References 12]" in text
-        assert "trigger mrvale" in text
+        await sees(pilot, "Night Harbour ▸ mara", "[1 References 12]", "trigger mrvale")
         switcher = app.screen.query_one("#tab", ContentSwitcher)
         for number, (tab, title, _load) in enumerate(TABS, start=1):
             await press(pilot, str(number))
             await until(pilot, lambda tab=tab: switcher.current == tab)
-            assert f"[{number} {title}" in shown(app)
+            await sees(pilot, f"[{number} {title}")
             assert_aligned(app)
         await until(pilot, lambda: app.screen.query_one(ActivityTable).source is not None)
-        assert "added references" in shown(app)
+        await sees(pilot, "added references")
         await pilot.click("#tabs", offset=(24, 0))
         await until(pilot, lambda: switcher.current == "captions")
         await press(pilot, "escape")
-        assert isinstance(app.screen, AssetsScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
         await press(pilot, "q")
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         await filled(pilot)
         await pilot.app.open_asset("mara")
         await until(pilot, lambda: pilot.app.screen.pane is not None)
-        assert pilot.app.screen.pane.id == "captions"
+        await until(pilot, lambda: pilot.app.screen.pane.id == "captions")
 
 
 async def test_an_asset_that_is_not_there_and_a_tab_that_breaks_are_told(small_film, program, monkeypatch):
@@ -57,7 +54,7 @@ async def test_an_asset_that_is_not_there_and_a_tab_that_breaks_are_told(small_f
         monkeypatch.setattr("assetforge.tui.screens.asset.load", broken)
         await press(pilot, "5")
         await until(pilot, lambda: "no module of that name [red]" in told(app))
-        assert app.screen.pane.id == "references"
+        await until(pilot, lambda: app.screen.pane.id == "references")
 
 
 async def test_other_places_are_reached_and_left_by_their_keys(small_film, program):
@@ -65,19 +62,19 @@ async def test_other_places_are_reached_and_left_by_their_keys(small_film, progr
         app = pilot.app
         await filled(pilot)
         await press(pilot, "f9")
-        assert isinstance(app.screen, HappenedScreen)
+        await until(pilot, lambda: isinstance(app.screen, HappenedScreen))
         await until(pilot, lambda: "captioned" in shown(app))
         await press(pilot, "s", "enter", "f6")
-        assert isinstance(app.screen, ShotsScreen)
-        assert "will stand here" in shown(app)
+        await until(pilot, lambda: isinstance(app.screen, ShotsScreen))
+        await sees(pilot, "will stand here")
         await press(pilot, "f3")
-        assert isinstance(app.screen, AssetsScreen)
-        assert len(app.screen_stack) == 1
+        await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
+        await until(pilot, lambda: len(app.screen_stack) == 1)
         # The lowest one leads to all films, and back.
         await press(pilot, "escape")
-        assert isinstance(app.screen, FilmsScreen)
+        await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
         await press(pilot, "escape")
-        assert isinstance(app.screen, AssetsScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
 
 
 async def test_no_film_no_places(program, home):
@@ -85,8 +82,8 @@ async def test_no_film_no_places(program, home):
         app = pilot.app
         await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
         await press(pilot, "f3", "f9", "r", "w", "escape", "enter")
-        assert isinstance(app.screen, FilmsScreen)
-        assert "No film is open. Choose one first." in told(app)
+        await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
+        await hears(pilot, "No film is open. Choose one first.")
 
 
 async def test_what_others_write_is_shown(small_film, program):

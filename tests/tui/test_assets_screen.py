@@ -15,7 +15,7 @@ from assetforge.tui.screens.dialogs import ConfirmDialog, FieldsDialog, TextDial
 from assetforge.tui.screens.film import AssetsScreen
 from assetforge.tui.widgets.virtual_gallery import VirtualGallery
 from assetforge.tui.widgets.virtual_table import VirtualTable
-from tests.tui.waiting import assert_aligned, filled, press, shown, told, until, write
+from tests.tui.waiting import assert_aligned, filled, hears, press, sees, shown, told, until, write
 
 
 def names(screen):
@@ -39,26 +39,26 @@ async def test_the_filter_says_what_it_did_not_understand_and_escape_takes_it_aw
         await press(pilot, "slash")
         await write(pilot, "type:char")
         await until(pilot, lambda: names(screen) == ["mara"])
-        assert "1 of 3" in shown(app)
+        await sees(pilot, "1 of 3")
         await write(pilot, " staus:review")
         await until(pilot, lambda: screen.query_one("#filter-problem").display)
-        assert "did you mean status:" in shown(app)
-        assert names(screen) == ["mara"]
+        await sees(pilot, "did you mean status:")
+        await until(pilot, lambda: names(screen) == ["mara"])
         assert_aligned(app)
         await press(pilot, "enter")
-        assert app.focused is screen.items
-        assert screen.query_one("#filter").display
+        await until(pilot, lambda: app.focused is screen.items)
+        await until(pilot, lambda: screen.query_one("#filter").display)
         await press(pilot, "escape")
         await until(pilot, lambda: len(names(screen)) == 3)
-        assert not screen.query_one("#filter").display
-        assert not screen.query_one("#filter-problem").display
+        await until(pilot, lambda: not screen.query_one("#filter").display)
+        await until(pilot, lambda: not screen.query_one("#filter-problem").display)
         await press(pilot, "slash")
         await write(pilot, "nothing like this")
         await until(pilot, lambda: not names(screen))
         await until(pilot, lambda: "No asset fits the filter" in shown(app))
         # Nothing is under the cursor: actions say so.
         await press(pilot, "enter", "t", "f", "enter")
-        assert isinstance(app.screen, AssetsScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
         await press(pilot, "escape")
         await until(pilot, lambda: len(names(screen)) == 3)
         # A group at the left is a filter too.
@@ -68,25 +68,25 @@ async def test_the_filter_says_what_it_did_not_understand_and_escape_takes_it_aw
         await press(pilot, "enter")
         await until(pilot, lambda: names(screen) == ["mara"])
         assert screen.query_one("#filter", Input).value == "type:character"
-        assert app.focused is screen.items
+        await until(pilot, lambda: app.focused is screen.items)
 
 
 async def test_sort_gallery_and_table_marks_and_filters_are_kept_until_the_next_start(small_film, program):
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
         screen = await filled(pilot)
-        assert isinstance(screen.items, VirtualGallery)
+        await until(pilot, lambda: isinstance(screen.items, VirtualGallery))
         await press(pilot, "space", "space")
-        assert "◆ 2 marked" in shown(app)
+        await sees(pilot, "◆ 2 marked")
         current = screen.items.current.name
         await press(pilot, "v")
-        assert isinstance(screen.items, VirtualTable)
-        assert len(screen.items.marks) == 2
-        assert screen.items.current.name == current
-        assert app.focused is screen.items
+        await until(pilot, lambda: isinstance(screen.items, VirtualTable))
+        await until(pilot, lambda: len(screen.items.marks) == 2)
+        await until(pilot, lambda: screen.items.current.name == current)
+        await until(pilot, lambda: app.focused is screen.items)
         await press(pilot, "s")
         await until(pilot, lambda: names(screen) == ["brass-lamp", "ink-wash", "mara"])
-        assert "Sorted by name" in told(app)
+        await hears(pilot, "Sorted by name")
         screen.items.post_message(VirtualTable.SortRequested(screen.items, "refs", descending=True))
         await until(pilot, lambda: names(screen)[0] == "mara")
         await press(pilot, "slash")
@@ -99,14 +99,14 @@ async def test_sort_gallery_and_table_marks_and_filters_are_kept_until_the_next_
             await write(pilot, name)
             await press(pilot, "enter")
             await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
-        assert "lamps [all" in shown(app)
+        await sees(pilot, "lamps [all")
         await press(pilot, "q")
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
         screen = await filled(pilot)
-        assert isinstance(screen.items, VirtualTable)
-        assert names(screen)[0] == "mara"
-        assert "lamps [all" in shown(app)
+        await until(pilot, lambda: isinstance(screen.items, VirtualTable))
+        await until(pilot, lambda: names(screen)[0] == "mara")
+        await sees(pilot, "lamps [all")
         groups = screen.query_one("#groups", OptionList)
         groups.focus()
         groups.highlighted = groups.option_count - 1
@@ -126,39 +126,38 @@ async def test_many_are_frozen_at_once_with_one_summary(small_film, program):
         await filled(pilot)
         await press(pilot, "ctrl+a", "f")
         await until(pilot, lambda: "ink-wash" in told(app))
-        assert "Frozen brass-lamp/d1, mara/d1." in told(app)
-        assert len(app._notifications) == 2
+        await hears(pilot, "Frozen brass-lamp/d1, mara/d1.")
+        await until(pilot, lambda: len(app._notifications) == 2)
         await press(pilot, "f")
         await until(pilot, lambda: "Nothing changed since brass-lamp/d1, mara/d1." in told(app))
         await press(pilot, "escape")
-        assert not app.screen.items.marks
+        await until(pilot, lambda: not app.screen.items.marks)
     assert [one.train_count + one.held_out_count for one in in_film(small_film, list_datasets, "mara")] == [12]
 
 
 async def test_assets_are_put_aside_found_there_and_taken_back(small_film, program):
     async with program(small_film).run_test(size=(120, 40)) as pilot:
-        app = pilot.app
         screen = await filled(pilot)
         await press(pilot, "ctrl+a", "A")
         await asked(pilot, ConfirmDialog)
-        assert "Put aside 3 assets?" in shown(app)
+        await sees(pilot, "Put aside 3 assets?")
         await press(pilot, "escape")
         await press(pilot, "escape")
-        assert len(names(screen)) == 3
+        await until(pilot, lambda: len(names(screen)) == 3)
         screen.items.cursor = names(screen).index("mara")
         await press(pilot, "A")
         await asked(pilot, ConfirmDialog)
         await press(pilot, "y")
         await until(pilot, lambda: names(screen) == ["brass-lamp", "ink-wash"])
-        assert "Aside mara." in told(app)
-        assert in_film(small_film, get_asset, "mara").archived
-        assert "put aside" in shown(app)
+        await hears(pilot, "Aside mara.")
+        await until(pilot, lambda: in_film(small_film, get_asset, "mara").archived)
+        await sees(pilot, "put aside")
         await press(pilot, "slash")
         await write(pilot, "archived:yes")
         await until(pilot, lambda: names(screen) == ["mara"])
         await press(pilot, "enter", "A")
         await asked(pilot, ConfirmDialog)
-        assert "Take back 1 asset?" in shown(app)
+        await sees(pilot, "Take back 1 asset?")
         await press(pilot, "y")
         await until(pilot, lambda: not names(screen))
         await press(pilot, "escape")
@@ -187,7 +186,7 @@ async def test_pictures_are_imported_with_a_word_for_each_that_was_not(small_fil
         await press(pilot, "enter")
         await until(pilot, lambda: "1 picture added to ink-wash, 1 were there already." in told(app))
         await until(pilot, lambda: "cut.png" in told(app))
-        assert len(app._notifications) == 2
+        await until(pilot, lambda: len(app._notifications) == 2)
         assert "importing" not in shown(app)
         await until(pilot, lambda: screen.items.current.references == 1)
         await press(pilot, "i")
@@ -195,7 +194,7 @@ async def test_pictures_are_imported_with_a_word_for_each_that_was_not(small_fil
         app.screen.query_one("#field-path", Input).value = str(tmp_path / "not [there")
         await press(pilot, "enter", "enter", "enter")
         await until(pilot, lambda: "not [there" in told(app))
-        assert isinstance(app.screen, AssetsScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
     one = in_film(small_film, list_references, "ink-wash").items[0]
     assert (one.origin, one.rights) == ("day 3", "cleared")
 
@@ -235,12 +234,11 @@ async def test_an_import_says_how_far_it_is_and_can_be_stopped(small_film, progr
         await press(pilot, "v")
         await press(pilot, "i")
         await asked(pilot, ConfirmDialog)
-        assert "Stop the import into ink-wash?" in shown(app)
-        assert "1 of 6 files" in shown(app)
+        await sees(pilot, "Stop the import into ink-wash?", "1 of 6 files")
         await press(pilot, "y")
         go.set()
         await until(pilot, lambda: "Stopped after 1 of 6 files" in told(app))
-        assert app.importing is None
+        await until(pilot, lambda: app.importing is None)
         assert "importing" not in shown(app)
 
 
@@ -256,7 +254,7 @@ async def test_a_new_asset_needs_a_good_name_and_an_asset_is_changed(small_film,
             await press(pilot, "enter")
         problem = str(dialog.query_one(".dialog-problem", Static).content)
         assert "Mara Vale!" in problem
-        assert isinstance(app.screen, FieldsDialog)
+        await until(pilot, lambda: isinstance(app.screen, FieldsDialog))
         name.value = "mara"
         await press(pilot, "enter")
         await until(pilot, lambda: "mara" in told(app))
@@ -266,7 +264,7 @@ async def test_a_new_asset_needs_a_good_name_and_an_asset_is_changed(small_film,
         for _ in range(4):
             await press(pilot, "enter")
         await until(pilot, lambda: "ilse" in names(screen))
-        assert "i imports pictures" in told(app)
+        await hears(pilot, "i imports pictures")
         screen.items.cursor = names(screen).index("ilse")
         await press(pilot, "e")
         dialog = await asked(pilot, FieldsDialog)
@@ -274,7 +272,7 @@ async def test_a_new_asset_needs_a_good_name_and_an_asset_is_changed(small_film,
         dialog.query_one("#field-trigger", Input).value = ""
         dialog.query_one("#field-suite").focus()
         await press(pilot, "enter")
-        assert "Trigger is needed." in shown(app)
+        await sees(pilot, "Trigger is needed.")
         dialog.query_one("#field-trigger", Input).value = "ilsevk"
         await press(pilot, "enter")
         await until(pilot, lambda: "ilse is changed." in told(app))
@@ -289,8 +287,8 @@ async def test_every_size_without_pictures_too(small_film, program, size):
         screen = await filled(pilot)
         assert app.pictures is None
         assert_aligned(app)
-        assert "mara" in shown(app)
-        assert screen.query_one("#side").display == (size[0] >= 100)
+        await sees(pilot, "mara")
+        await until(pilot, lambda: screen.query_one("#side").display == (size[0] >= 100))
         await press(pilot, "v")
         assert_aligned(app)
         await press(pilot, "end", "enter")
@@ -316,7 +314,7 @@ async def test_keys_before_the_film_is_open_are_answered_and_break_nothing(small
         app = pilot.app
         await until(pilot, lambda: "Opening the film" in shown(app))
         await press(pilot, "s", "v", "enter", "space", "ctrl+s", "A", "e", "n", "escape")
-        assert "The film is not open yet" in told(app)
+        await hears(pilot, "The film is not open yet")
         await press(pilot, "slash")
         await write(pilot, "type:prop")
         holding.append(1)

@@ -7,7 +7,7 @@ from assetforge.services.datasets import freeze
 from assetforge.services.projects import open_project
 from assetforge.services.references import exclude_reference, list_references
 from assetforge.tui.screens.dialogs import FieldsDialog, TextDialog
-from tests.tui.waiting import assert_aligned, asset, press, shown, told, until, write
+from tests.tui.waiting import assert_aligned, asset, press, sees, shown, told, until, write
 
 
 def three_versions(root):
@@ -31,7 +31,7 @@ async def test_freeze_with_a_note_and_again_without_a_change(small_film, program
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
         pane = await asset(pilot, "mara", "datasets")
-        assert "No dataset version yet" in shown(app)
+        await sees(pilot, "No dataset version yet")
         await press(pilot, "enter", "d", "e")
         await press(pilot, "f")
         await asked(pilot, TextDialog)
@@ -44,7 +44,7 @@ async def test_freeze_with_a_note_and_again_without_a_change(small_film, program
         await asked(pilot, TextDialog)
         await press(pilot, "enter")
         await until(pilot, lambda: "Nothing changed since mara/d1." in told(app))
-        assert len(pane.query_one("#datasets-table").source) == 1
+        await until(pilot, lambda: len(pane.query_one("#datasets-table").source) == 1)
 
 
 async def test_what_changed_against_the_one_before_and_between_two_marked_ones(small_film, program):
@@ -59,16 +59,16 @@ async def test_what_changed_against_the_one_before_and_between_two_marked_ones(s
         await press(pilot, "end")
         await until(pilot, lambda: "d1   the first   +12 added" in shown(app))
         await press(pilot, "space", "home")
-        assert "Mark a second one." in shown(app)
+        await sees(pilot, "Mark a second one.")
         await press(pilot, "space")
         await until(pilot, lambda: "d3   against d1   −1 removed   ~1 changed" in shown(app))
         await press(pilot, "ctrl+a")
-        assert "3 are marked; mark two." in shown(app)
+        await sees(pilot, "3 are marked; mark two.")
         await press(pilot, "escape")
         # On to the pictures, and from one to its reference.
         await press(pilot, "home", "enter")
         gallery = pane.query_one("#datasets-diff")
-        assert app.focused is gallery
+        await until(pilot, lambda: app.focused is gallery)
         await until(pilot, lambda: len(gallery.source) == 1)
         await press(pilot, "enter")
         await until(pilot, lambda: app.screen.pane.id == "references")

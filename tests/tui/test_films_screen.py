@@ -12,7 +12,7 @@ from assetforge.tui.screens.film import AssetsScreen
 from assetforge.tui.screens.films import FilmsScreen
 from assetforge.tui.state import State
 from assetforge.tui.widgets.film_list import FilmList
-from tests.tui.waiting import assert_aligned, filled, press, shown, told, until, write
+from tests.tui.waiting import assert_aligned, filled, hears, press, sees, shown, told, until, write
 
 
 async def listed(pilot, count):
@@ -33,27 +33,23 @@ async def test_films_are_filtered_opened_and_left_and_the_last_one_is_found_agai
     async with program().run_test(size=(120, 40)) as pilot:
         app = pilot.app
         films = await listed(pilot, 2)
-        assert app.focused is films
-        text = shown(app)
-        assert "Night Harbour" in text
-        assert "The Salt [Road]" in text
-        assert "3 assets" in text
-        assert "open   n new film" in text
+        await until(pilot, lambda: app.focused is films)
+        await sees(pilot, "Night Harbour", "The Salt [Road]", "3 assets", "open   n new film")
         await press(pilot, "slash")
         await write(pilot, "harb")
-        assert names(films) == ["night-harbour"]
+        await until(pilot, lambda: names(films) == ["night-harbour"])
         await write(pilot, " nowhere")
-        assert "No film has these words" in shown(app)
+        await sees(pilot, "No film has these words")
         await press(pilot, *["backspace"] * 8, "enter")
-        assert app.focused is films
+        await until(pilot, lambda: app.focused is films)
         await press(pilot, "escape")
-        assert len(films.source) == 2
-        assert not app.screen.query_one("#films-filter", Input).display
+        await until(pilot, lambda: len(films.source) == 2)
+        await until(pilot, lambda: not app.screen.query_one("#films-filter", Input).display)
         films.cursor = names(films).index("night-harbour")
         await press(pilot, "enter")
         await filled(pilot)
-        assert app.session.root == small_film
-        assert "Night Harbour ▸ assets" in shown(app)
+        await until(pilot, lambda: app.session.root == small_film)
+        await sees(pilot, "Night Harbour ▸ assets")
         await press(pilot, "f2")
         films = await listed(pilot, 2)
         films.cursor = names(films).index("salt-road")
@@ -62,7 +58,7 @@ async def test_films_are_filtered_opened_and_left_and_the_last_one_is_found_agai
         await until(pilot, lambda: "No assets yet" in shown(app))
         # Back over the films to the list, not to the assets of the film before.
         await press(pilot, "escape")
-        assert isinstance(app.screen, FilmsScreen)
+        await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
     async with program().run_test(size=(80, 24)) as pilot:
         films = await listed(pilot, 2)
         await until(pilot, lambda: films.current is not None and films.current.name == "salt-road")
@@ -73,20 +69,20 @@ async def test_a_new_film_needs_a_name_and_is_opened(program, home):
     async with program().run_test(size=(120, 40)) as pilot:
         app = pilot.app
         await listed(pilot, 0)
-        assert "No film yet" in shown(app)
+        await sees(pilot, "No film yet")
         await press(pilot, "n")
         await until(pilot, lambda: isinstance(app.screen, FieldsDialog))
         await press(pilot, "enter", "enter")
-        assert "Name is needed." in shown(app)
+        await sees(pilot, "Name is needed.")
         await press(pilot, "up", "shift+tab")
         await write(pilot, "Bad Name")
         await press(pilot, "enter", "enter")
-        assert isinstance(app.screen, FieldsDialog)
-        assert "lower-case" in shown(app) or "Bad Name" in shown(app)
+        await until(pilot, lambda: isinstance(app.screen, FieldsDialog))
+        await until(pilot, lambda: "lower-case" in shown(app) or "Bad Name" in shown(app))
         app.screen.query_one("#field-name", Input).value = "good-name"
         await press(pilot, "enter")
         await until(pilot, lambda: app.session is not None and isinstance(app.screen, AssetsScreen))
-        assert app.session.root.name == "good-name"
+        await until(pilot, lambda: app.session.root.name == "good-name")
 
 
 async def test_a_film_that_is_there_already_is_told_and_nothing_is_lost(small_film, program):
@@ -98,7 +94,7 @@ async def test_a_film_that_is_there_already_is_told_and_nothing_is_lost(small_fi
         await write(pilot, "night-harbour")
         await press(pilot, "enter", "enter")
         await until(pilot, lambda: "night-harbour" in told(app))
-        assert isinstance(app.screen, FilmsScreen)
+        await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
 
 
 async def test_the_demo_is_asked_for(program, home):
@@ -107,7 +103,7 @@ async def test_the_demo_is_asked_for(program, home):
         await press(pilot, "d")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
         await press(pilot, "n")
-        assert isinstance(pilot.app.screen, FilmsScreen)
+        await until(pilot, lambda: isinstance(pilot.app.screen, FilmsScreen))
 
 
 async def test_a_film_that_cannot_be_opened_says_why_and_the_open_one_stays(small_film, program):
@@ -131,22 +127,22 @@ async def test_a_film_that_cannot_be_opened_says_why_and_the_open_one_stays(smal
             films.cursor = [film.root for film in films.source.items(0, 9)].index(root)
             problem = films.current.problem
             assert problem
-            assert problem[:30] in shown(app)
+            await sees(pilot, problem[:30])
             assert_aligned(app)
             await press(pilot, "enter")
             await until(pilot, lambda root=root: str(root) in told(app))
-            assert isinstance(app.screen, FilmsScreen)
-            assert app.session.root == small_film
+            await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
+            await until(pilot, lambda: app.session.root == small_film)
         await press(pilot, "escape")
         await filled(pilot)
         await press(pilot, "s")
-        assert "Sorted by" in told(app)
+        await hears(pilot, "Sorted by")
     # Named on the command line: the list of films instead.
     async with program(projects / "damaged").run_test(size=(120, 40)) as pilot:
         await listed(pilot, 4)
-        assert str(projects / "damaged") in told(pilot.app)
+        await hears(pilot, str(projects / "damaged"))
         await press(pilot, "s", "i", "v", "escape")
-        assert isinstance(pilot.app.screen, FilmsScreen)
+        await until(pilot, lambda: isinstance(pilot.app.screen, FilmsScreen))
 
 
 async def test_an_older_film_is_brought_up_to_date_when_it_is_opened(small_film, program, monkeypatch):
@@ -168,7 +164,7 @@ async def test_an_older_film_is_brought_up_to_date_when_it_is_opened(small_film,
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         await filled(pilot)
         assert refused == [paths.database]
-        assert pilot.app.session.project is not None
+        await until(pilot, lambda: pilot.app.session.project is not None)
 
 
 async def test_a_film_that_vanishes_while_it_is_open_is_left(small_film, program):
@@ -178,13 +174,13 @@ async def test_a_film_that_vanishes_while_it_is_open_is_left(small_film, program
         await app.open_asset("mara")
         shutil.move(small_film, small_film.with_name("elsewhere"))
         await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
-        assert f"{small_film} is gone" in told(app)
+        await hears(pilot, f"{small_film} is gone")
         assert told(app).count("is gone") == 1
         films = await listed(pilot, 1)
-        assert films.current.root == small_film.with_name("elsewhere")
+        await until(pilot, lambda: films.current.root == small_film.with_name("elsewhere"))
         await press(pilot, "enter")
         await filled(pilot)
-        assert app.session.root == small_film.with_name("elsewhere")
+        await until(pilot, lambda: app.session.root == small_film.with_name("elsewhere"))
 
 
 async def test_reading_that_fails_is_told_once(small_film, program, monkeypatch):
@@ -202,7 +198,7 @@ async def test_reading_that_fails_is_told_once(small_film, program, monkeypatch)
             screen.film_changed()
             await until(pilot, lambda: "disk answers" in told(app))
         assert told(app).count("The disk answers with an error. Look at it.") == 1
-        assert len(screen.items.source) == 3
+        await until(pilot, lambda: len(screen.items.source) == 3)
 
 
 def test_state_is_kept_in_the_test_folder(home):

@@ -2,10 +2,19 @@
 
 import pytest
 
+from assetforge.extension.registry import reset_registry
 from assetforge.services.projects import open_project
 from assetforge.services.versions import list_versions
 from tests.tui.hands import PilotHands
 from tests.tui.journey import Journey, draw_stills, write_suite
+
+
+@pytest.fixture(autouse=True)
+def own_registry():
+    """Each journey has the plugins that its environment names, whichever another test loaded."""
+    reset_registry()
+    yield
+    reset_registry()
 
 
 async def test_from_nothing_to_a_rejected_version(home, tmp_path, program, make_png, monkeypatch):

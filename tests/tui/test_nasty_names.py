@@ -22,7 +22,7 @@ from assetforge.tui.widgets.fitting import Ink, fitted, harmless
 from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.words import plain
 from tests.tui.conftest import NASTY
-from tests.tui.waiting import assert_aligned, asset, filled, press, shown, told, until
+from tests.tui.waiting import assert_aligned, asset, filled, press, sees, told, until
 
 TEXTS = (
     NASTY,
@@ -101,7 +101,7 @@ async def test_every_screen_of_a_film_of_such_names(nasty_film, program, size, i
     async with program(nasty_film, images=images).run_test(size=size) as pilot:
         app = pilot.app
         screen = await filled(pilot)
-        assert "a[/b] [red]" in shown(app)
+        await sees(pilot, "a[/b] [red]")
         for key in ("down", "down", "v", "home", "end"):
             await press(pilot, key)
             assert_aligned(app)
@@ -115,7 +115,7 @@ async def test_every_screen_of_a_film_of_such_names(nasty_film, program, size, i
         assert_aligned(app)
         await press(pilot, "f2")
         await until(pilot, lambda: isinstance(app.screen, FilmsScreen) and app.screen.query_one(VirtualItems).current)
-        assert "a[/b] [red]" in shown(app)
+        await sees(pilot, "a[/b] [red]")
         assert_aligned(app)
         await press(pilot, "escape", "escape")
         for tab in ("references", "captions", "datasets", "activity"):
@@ -163,13 +163,13 @@ async def test_every_question_about_such_texts(small_film, program, size):
                 await app.push_screen(dialog)
                 await press(pilot, "right")
                 assert_aligned(app)
-                assert "esc" in shown(app), shown(app)
+                await sees(pilot, "esc")
                 await press(pilot, "escape")
         for text in TEXTS[:3] if size[1] < 30 else TEXTS:
             app.tell(text, title=text)
         await until(pilot, lambda: "a[/b] [red]" in told(app))
         assert_aligned(app)
-        assert isinstance(app.screen, AssetsScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
 
 
 async def test_such_a_text_is_typed_into_filters(small_film, program):
@@ -205,5 +205,5 @@ async def test_a_change_of_such_captions_is_shown_first(nasty_film, program):
         app.run_worker(confirm_change(app, planned))
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert_aligned(app)
-        assert "n, esc  no" in shown(app)
+        await sees(pilot, "n, esc  no")
         await press(pilot, "n")

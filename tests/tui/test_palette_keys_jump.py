@@ -16,7 +16,7 @@ from assetforge.tui.screens.jump import JumpScreen, jump_targets
 from assetforge.tui.screens.keys import KeysScreen
 from assetforge.tui.theme import THEMES
 from assetforge.tui.widgets.lines import KeyLine
-from tests.tui.waiting import assert_aligned, asset, filled, press, shown, told, until, write
+from tests.tui.waiting import assert_aligned, asset, filled, press, sees, shown, told, until, write
 
 
 async def hits(app, query):
@@ -43,7 +43,7 @@ async def test_the_palette_lists_every_action_of_the_screen_on_top(small_film, p
         everywhere = [one.title for one in actions_of("app") if one.id != "app.palette"]
         assert await listed(app) == [one.title for one in actions_of("film")] + everywhere
         await press(pilot, "f2")
-        assert isinstance(app.screen, FilmsScreen)
+        await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
         assert await listed(app) == [one.title for one in actions_of("films")] + everywhere
         await press(pilot, "escape")
         for number, scope in enumerate(("references", "captions", "datasets", "versions", "regression"), start=1):
@@ -77,8 +77,8 @@ async def test_it_finds_things_and_goes_there(small_film, program):
         app = pilot.app
         await filled(pilot)
         await press(pilot, "ctrl+p", "ctrl+p")
-        assert isinstance(app.screen, CommandPalette)
-        assert len([one for one in app.screen_stack if isinstance(one, CommandPalette)]) == 1
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await until(pilot, lambda: len([one for one in app.screen_stack if isinstance(one, CommandPalette)]) == 1)
         await write(pilot, "brass-lamp")
         commands = app.screen.query_one(OptionList)
         await until(
@@ -135,7 +135,7 @@ async def test_the_help_names_every_key_that_counts(small_film, program, tab):
             await asset(pilot, "mara", tab)
         screen = app.screen
         await press(pilot, "question_mark")
-        assert isinstance(app.screen, KeysScreen)
+        await until(pilot, lambda: isinstance(app.screen, KeysScreen))
         text = "\n".join(str(one.content) for one in app.screen.query(Static))
         scopes = ("film", "app") if not tab else (tab, "asset", "app")
         for one in (one for scope in scopes for one in actions_of(scope)):
@@ -151,9 +151,9 @@ async def test_the_help_names_every_key_that_counts(small_film, program, tab):
                 shown_key = app.get_key_display(Binding(key, ""))
                 assert shown_key in line, (one.id, key, line)
         assert_aligned(app)
-        assert "esc  close" in shown(app)
+        await sees(pilot, "esc  close")
         await press(pilot, "question_mark")
-        assert app.screen is screen
+        await until(pilot, lambda: app.screen is screen)
 
 
 async def test_jump_mode_reaches_every_place(small_film, program):
@@ -167,20 +167,20 @@ async def test_jump_mode_reaches_every_place(small_film, program):
 
         await until(pilot, lambda: places() >= {"filter", "groups", "gallery"})
         await press(pilot, "escape", "g")
-        assert isinstance(app.screen, JumpScreen)
-        assert "Press a letter" in shown(app)
+        await until(pilot, lambda: isinstance(app.screen, JumpScreen))
+        await sees(pilot, "Press a letter")
         assert_aligned(app)
         await press(pilot, "exclamation_mark")
-        assert app.screen is screen
+        await until(pilot, lambda: app.screen is screen)
         for target in jump_targets(screen):
             await press(pilot, "g", target.letter)
-            assert app.screen is screen
-            assert app.focused is target.widget
+            await until(pilot, lambda: app.screen is screen)
+            await until(pilot, lambda target=target: app.focused is target.widget)
         pane = await asset(pilot, "mara", "captions")
-        assert {one.widget.id for one in jump_targets(app.screen)} >= {"cap-table", "cap-text"}
+        await until(pilot, lambda: {one.widget.id for one in jump_targets(app.screen)} >= {"cap-table", "cap-text"})
         letter = next(one.letter for one in jump_targets(app.screen) if one.widget.id == "cap-text")
         await press(pilot, "g", letter)
-        assert app.focused is pane.query_one("#cap-text")
+        await until(pilot, lambda: app.focused is pane.query_one("#cap-text"))
 
 
 async def test_letters_of_jump_mode_are_the_users(small_film, program):
@@ -198,9 +198,9 @@ async def test_keys_of_ones_own_replace_and_a_clash_is_told_once(small_film, pro
         screen = await filled(pilot)
         before = screen.items
         await press(pilot, "v")
-        assert screen.items is before
+        await until(pilot, lambda: screen.items is before)
         await press(pilot, "x")
-        assert screen.items is not before
+        await until(pilot, lambda: screen.items is not before)
         said = told(app)
         await press(pilot, "x", "question_mark")
         text = "\n".join(str(one.content) for one in app.screen.query(Static))
@@ -211,24 +211,24 @@ async def test_keys_of_ones_own_replace_and_a_clash_is_told_once(small_film, pro
         assert said.count("t is the key of film.sort and of film.train.") == 1
         assert "there is no action film.trian, did you mean film.train" in said
         await press(pilot, "f12")
-        assert type(app.screen).__name__ == "HappenedScreen"
+        await until(pilot, lambda: type(app.screen).__name__ == "HappenedScreen")
 
 
 async def test_themes_and_lights(small_film, program):
     async with program(small_film, theme="no such theme").run_test(size=(120, 40)) as pilot:
         app = pilot.app
         screen = await filled(pilot)
-        assert app.theme == "safelight"
+        await until(pilot, lambda: app.theme == "safelight")
         assert app.animation_level == "none"
         await press(pilot, "ctrl+t")
-        assert app.theme == "daylight"
+        await until(pilot, lambda: app.theme == "daylight")
         assert_aligned(app)
         for theme in (*(one.name for one in THEMES), "textual-dark", "textual-light"):
             app.theme = theme
             await until(pilot, lambda: "mara" in shown(app))
-            assert screen.items.current is not None
+            await until(pilot, lambda: screen.items.current is not None)
         await press(pilot, "ctrl+t")
-        assert app.theme in ("safelight", "daylight")
+        await until(pilot, lambda: app.theme in ("safelight", "daylight"))
 
 
 async def test_the_last_line_shows_the_keys_that_matter_and_can_be_clicked(small_film, program):
@@ -246,7 +246,7 @@ async def test_the_last_line_shows_the_keys_that_matter_and_can_be_clicked(small
         await press(pilot, "slash")
         assert "f freeze" not in str(screen.query_one(KeyLine).render()) or isinstance(app.focused, Input)
         await press(pilot, "escape")
-        assert isinstance(app.screen, AssetsScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetsScreen))
 
 
 def test_every_action_has_a_sentence():

@@ -11,7 +11,7 @@ from assetforge.extension.decisions import decisions_file, read_decisions
 from assetforge.extension.registry import reset_registry
 from assetforge.tui.screens.dialogs import ConfirmDialog
 from assetforge.tui.screens.plugins import PluginsScreen
-from tests.tui.waiting import assert_aligned, told, until
+from tests.tui.waiting import assert_aligned, hears, told, until
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
@@ -92,20 +92,20 @@ async def test_broken_ones_come_first_with_their_traceback(plugins, install):
     async with plugins() as (app, pilot):
         first = [one.report.name for one in app.screen._rows[:3]]
         assert first == ["raises-in-hook", "raises-on-import", "builtin"]
-        assert "✕ 2 quarantined" in text_of(app, "line")
+        await until(pilot, lambda: "✕ 2 quarantined" in text_of(app, "line"))
         await choose(app, pilot, "raises-in-hook")
-        assert "register_trainers: ZeroDivisionError" in text_of(app, "facts")
-        assert "    return [1 / 0]" in text_of(app, "trace")
+        await until(pilot, lambda: "register_trainers: ZeroDivisionError" in text_of(app, "facts"))
+        await until(pilot, lambda: "    return [1 / 0]" in text_of(app, "trace"))
         await pilot.press("enter")
         assert app.focused.id == "plugins-side"
         await choose(app, pilot, "every-hook")
-        assert not app.screen.query_one("#plugins-trace").display
-        assert "1 trainer" in text_of(app, "gives")
+        await until(pilot, lambda: not app.screen.query_one("#plugins-trace").display)
+        await until(pilot, lambda: "1 trainer" in text_of(app, "gives"))
         app.screen.table.focus()
         await pilot.press("e")
         await pilot.press("t")
         await until(pilot, lambda: "every-hook is enabled already" in told(app))
-        assert "Only plugins that lie inside a film" in told(app)
+        await hears(pilot, "Only plugins that lie inside a film")
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ async def test_nasty_ones_break_nothing_in_any_size(plugins, install, names):
 async def test_a_name_that_two_give_is_told_of_both(plugins, install):
     install("rival_one", "rival_two")
     async with plugins() as (app, pilot):
-        assert {one.report.name for one in app.screen._rows[:2]} == {"rival-one", "rival-two"}
-        assert "▲ loaded partly" in text_of(app, "facts")
-        assert "▲ 2 of them partly" in text_of(app, "line")
+        await until(pilot, lambda: {one.report.name for one in app.screen._rows[:2]} == {"rival-one", "rival-two"})
+        await until(pilot, lambda: "▲ loaded partly" in text_of(app, "facts"))
+        await until(pilot, lambda: "▲ 2 of them partly" in text_of(app, "line"))
         await pilot.press("down")
         await until(pilot, lambda: "collision" in text_of(app, "facts"))
 
@@ -138,19 +138,19 @@ async def test_disable_and_enable(plugins, install):
         await choose(app, pilot, "every-hook")
         await pilot.press("d")
         await until(pilot, lambda: "disabled from the next start on" in text_of(app, "facts"))
-        assert states(app)["every-hook"] == "active"
-        assert "this program from its next start on" in told(app)
-        assert "↻ 1 change" in text_of(app, "line")
+        await until(pilot, lambda: states(app)["every-hook"] == "active")
+        await hears(pilot, "this program from its next start on")
+        await until(pilot, lambda: "↻ 1 change" in text_of(app, "line"))
         await restart(app, pilot)
-        assert states(app)["every-hook"] == "disabled"
+        await until(pilot, lambda: states(app)["every-hook"] == "disabled")
         await choose(app, pilot, "every-hook")
         await pilot.press("e")
         await until(pilot, lambda: "enabled from the next start on" in text_of(app, "facts"))
-        assert read_decisions().disabled == set()
+        await until(pilot, lambda: read_decisions().disabled == set())
         await choose(app, pilot, "builtin")
         await pilot.press("d")
         await until(pilot, lambda: "it is assetforge itself" in told(app))
-        assert read_decisions().disabled == set()
+        await until(pilot, lambda: read_decisions().disabled == set())
 
 
 async def test_a_films_own_plugin_runs_only_when_it_is_trusted(plugins, install, small_film, monkeypatch):
@@ -160,26 +160,26 @@ async def test_a_films_own_plugin_runs_only_when_it_is_trusted(plugins, install,
     own.parent.mkdir()
     own.write_text(OWN)
     async with plugins(small_film) as (app, pilot):
-        assert app.screen._rows[0].report.name == "af_own_armour"
-        assert "has not run" in text_of(app, "facts")
+        await until(pilot, lambda: app.screen._rows[0].report.name == "af_own_armour")
+        await until(pilot, lambda: "has not run" in text_of(app, "facts"))
         await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         about = str(app.screen.query_one(".dialog-about", Static).content)
         assert str(own) in about
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, PluginsScreen))
-        assert read_decisions().trusted == {}
+        await until(pilot, lambda: read_decisions().trusted == {})
         await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        assert app.screen.app.screen_stack[-2]._rows[0].content_hash in about
+        await until(pilot, lambda: app.screen.app.screen_stack[-2]._rows[0].content_hash in about)
         await pilot.press("y")
         await until(pilot, lambda: "runs from the next start on" in text_of(app, "facts"))
         assert not own.with_suffix(".ran").exists()
         await restart(app, pilot)
         assert own.with_suffix(".ran").exists()
-        assert states(app)["af_own_armour"] == "active"
+        await until(pilot, lambda: states(app)["af_own_armour"] == "active")
         await choose(app, pilot, "af_own_armour")
-        assert "Armour [b]" in text_of(app, "gives")
+        await until(pilot, lambda: "Armour [b]" in text_of(app, "gives"))
         own.write_text(OWN + "# changed\n")
         app.screen._read_soon()
         await until(pilot, lambda: "its code changed; not trusted" in text_of(app, "facts"))
@@ -205,7 +205,7 @@ async def test_code_that_changes_while_one_is_asked_is_not_trusted(plugins, inst
         own.write_text(OWN + "import os\n")
         await pilot.press("y")
         await until(pilot, lambda: "changed meanwhile" in told(app))
-        assert read_decisions().trusted == {}
+        await until(pilot, lambda: read_decisions().trusted == {})
 
 
 async def test_decisions_that_cannot_be_read_are_told(program, install):
@@ -218,6 +218,6 @@ async def test_decisions_that_cannot_be_read_are_told(program, install):
         decisions_file().write_text("{")
         app.screen._read_soon()
         await until(pilot, lambda: app.screen.query_one("#plugins-problem").display)
-        assert "cannot be read" in text_of(app, "problem")
+        await until(pilot, lambda: "cannot be read" in text_of(app, "problem"))
         await pilot.press("d")
         await pilot.pause()

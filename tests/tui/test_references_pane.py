@@ -9,7 +9,7 @@ from assetforge.tui.screens.asset import AssetScreen
 from assetforge.tui.screens.dialogs import ChoiceDialog, ConfirmDialog, FieldsDialog, TextDialog, WhyDialog
 from assetforge.tui.widgets.virtual_gallery import VirtualGallery
 from assetforge.tui.widgets.virtual_table import VirtualTable
-from tests.tui.waiting import assert_aligned, asset, press, shown, told, until, write
+from tests.tui.waiting import assert_aligned, asset, hears, press, sees, shown, told, until, write
 
 
 def infos(root, state=""):
@@ -30,37 +30,37 @@ async def test_filter_sort_and_view(small_film, program):
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
         pane = await asset(pilot, "mara", "references")
-        assert isinstance(pane.items, VirtualGallery)
+        await until(pilot, lambda: isinstance(pane.items, VirtualGallery))
         await until(pilot, lambda: "12 references" in shown(app))
-        assert "10 without a caption" in shown(app)
+        await sees(pilot, "10 without a caption")
         await press(pilot, "slash")
         await write(pilot, "tag:rain")
         await until(pilot, lambda: len(pane.items.source) == 1)
-        assert "1 of 12 references" in shown(app)
+        await sees(pilot, "1 of 12 references")
         await until(pilot, lambda: "in profile, heavy rain, night" in shown(app))
         await write(pilot, " colour:red")
         await until(pilot, lambda: "There is no field colour:" in shown(app))
         await press(pilot, "enter")
-        assert app.focused is pane.items
+        await until(pilot, lambda: app.focused is pane.items)
         # Escape: first the filter, then the screen.
         await press(pilot, "escape")
         await until(pilot, lambda: len(pane.items.source) == 12)
-        assert isinstance(app.screen, AssetScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetScreen))
         await press(pilot, "home", "space", "space", "v")
-        assert isinstance(pane.items, VirtualTable)
-        assert len(pane.items.marks) == 2
-        assert "◆ 2 marked" in shown(app)
+        await until(pilot, lambda: isinstance(pane.items, VirtualTable))
+        await until(pilot, lambda: len(pane.items.marks) == 2)
+        await sees(pilot, "◆ 2 marked")
         await press(pilot, "s")
         await until(pilot, lambda: pane.query_one("#ref-table", VirtualTable).sort == ("file", False))
-        assert "Sorted by file" in told(app)
+        await hears(pilot, "Sorted by file")
         files = [row.file_name for row in pane.items.source.items(0, 12)]
         assert files == sorted(files, key=str.lower)
         assert_aligned(app)
         await press(pilot, "escape", "q")
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         pane = await asset(pilot, "mara", "references")
-        assert isinstance(pane.items, VirtualTable)
-        assert pane.items.sort == ("file", False)
+        await until(pilot, lambda: isinstance(pane.items, VirtualTable))
+        await until(pilot, lambda: pane.items.sort == ("file", False))
 
 
 async def test_marked_ones_are_excluded_with_a_reason_and_taken_back(small_film, program):
@@ -68,16 +68,16 @@ async def test_marked_ones_are_excluded_with_a_reason_and_taken_back(small_film,
         app = pilot.app
         pane = await asset(pilot, "mara", "references")
         await press(pilot, "u")
-        assert "Nothing here is excluded" in told(app)
+        await hears(pilot, "Nothing here is excluded")
         await press(pilot, "space", "space", "x")
         await asked(pilot, WhyDialog)
-        assert "Exclude 2 references" in shown(app)
+        await sees(pilot, "Exclude 2 references")
         await press(pilot, "enter")
-        assert "Write something" in shown(app)
+        await sees(pilot, "Write something")
         await write(pilot, "blurred [b]")
         await press(pilot, "enter")
         await until(pilot, lambda: "2 references excluded" in told(app))
-        assert not pane.items.marks
+        await until(pilot, lambda: not pane.items.marks)
         await until(pilot, lambda: "2 excluded" in shown(app))
         await press(pilot, "slash")
         await write(pilot, "state:excluded")
@@ -87,7 +87,7 @@ async def test_marked_ones_are_excluded_with_a_reason_and_taken_back(small_film,
         await until(pilot, lambda: "2 references back in use" in told(app))
         await until(pilot, lambda: len(pane.items.source) == 0)
         await press(pilot, "x")
-        assert "There is no reference here." in told(app)
+        await hears(pilot, "There is no reference here.")
     assert {one.state for one in infos(small_film)} == {"active"}
 
 
@@ -109,7 +109,7 @@ async def test_rights_split_repeats_and_caption(small_film, program):
         dialog = await asked(pilot, TextDialog)
         dialog.query_one(Input).value = "many"
         await press(pilot, "enter")
-        assert "whole number" in shown(app)
+        await sees(pilot, "whole number")
         dialog.query_one(Input).value = "99999"
         await press(pilot, "enter")
         await until(pilot, lambda: "cannot be shown 99999 times" in told(app))
@@ -139,7 +139,7 @@ async def test_a_freeze_warns_of_missing_captions(small_film, program):
         await asset(pilot, "mara", "references")
         await press(pilot, "f")
         await asked(pilot, ConfirmDialog)
-        assert "10 references without a caption" in shown(app)
+        await sees(pilot, "10 references without a caption")
         await press(pilot, "n")
         await back(pilot)
         await press(pilot, "f")
@@ -186,7 +186,7 @@ async def test_a_page_that_cannot_be_read_is_drawn_as_missing_and_told_once(smal
         monkeypatch.undo()
         pane.film_changed()
         await until(pilot, lambda: pane.items.current is not None)
-        assert isinstance(app.screen, AssetScreen)
+        await until(pilot, lambda: isinstance(app.screen, AssetScreen))
 
 
 async def test_a_writer_that_keeps_the_film_locked_is_told_and_nothing_waits(small_film, program, monkeypatch):
@@ -205,11 +205,11 @@ async def test_a_writer_that_keeps_the_film_locked_is_told_and_nothing_waits(sma
         await asked(pilot, TextDialog)
         await write(pilot, "cleared")
         await press(pilot, "enter", "v")
-        assert isinstance(pane.items, VirtualTable)
+        await until(pilot, lambda: isinstance(pane.items, VirtualTable))
         await until(pilot, lambda: "locked" in told(app))
         holder.execute("ROLLBACK")
         holder.close()
-        assert len(pane.items.marks) == 12
+        await until(pilot, lambda: len(pane.items.marks) == 12)
         await press(pilot, "R")
         await asked(pilot, TextDialog)
         await write(pilot, "cleared")

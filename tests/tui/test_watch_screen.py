@@ -24,7 +24,7 @@ from assetforge.tui.widgets.picture import Picture
 from assetforge.tui.widgets.virtual_table import VirtualTable
 from assetforge.watch.place import who_watches
 from assetforge.watch.watcher import Watcher
-from tests.tui.waiting import assert_aligned, told, until
+from tests.tui.waiting import assert_aligned, hears, told, until
 
 HOSTILE = "a[b] [red]\n\u202ename 名前.png"
 
@@ -110,8 +110,8 @@ async def choose(app, pilot, name):
 
 async def test_files_that_come_while_it_watches(watch, film, inbox, make_png):
     async with watch(film) as (app, pilot):
-        assert "nobody watches" in text_of(app, "#watch-state")
-        assert "once somebody watches" in text_of(app, "#watch-training-title")
+        await until(pilot, lambda: "nobody watches" in text_of(app, "#watch-state"))
+        await until(pilot, lambda: "once somebody watches" in text_of(app, "#watch-training-title"))
         await pilot.press("S")
         await until(pilot, lambda: "watched from here" in text_of(app, "#watch-state"))
         make_png(inbox / "good.png", 60)
@@ -120,16 +120,16 @@ async def test_files_that_come_while_it_watches(watch, film, inbox, make_png):
         await until(pilot, lambda: "good.png" in names_in(film, "mara"))
         await until(pilot, lambda: len(app.screen._watched.waiting) == 1)
         await until(pilot, lambda: "watched from here" in text_of(app, "#watch-state"))
-        assert "cut.png" in line_of(app, "#watch-files")
-        assert "truncated" in line_of(app, "#watch-files")
+        await until(pilot, lambda: "cut.png" in line_of(app, "#watch-files"))
+        await until(pilot, lambda: "truncated" in line_of(app, "#watch-files"))
         assert who_watches(ProjectPaths(film)).pid == os.getpid()
         app.screen.query_one("#watch-files").focus()
         await until(pilot, lambda: "no picture to show" in text_of(app, "#watch-text"))
-        assert not app.screen.query_one(Picture).display
+        await until(pilot, lambda: not app.screen.query_one(Picture).display)
         make_png(inbox / "cut.png", 61, (320, 240))
         await until(pilot, lambda: not app.screen._watched.waiting)
-        assert "cut.png" in names_in(film, "mara")
-        assert "watched from here" in text_of(app, "#watch-state")
+        await until(pilot, lambda: "cut.png" in names_in(film, "mara"))
+        await until(pilot, lambda: "watched from here" in text_of(app, "#watch-state"))
         await pilot.press("S")
         await until(pilot, lambda: who_watches(ProjectPaths(film)) is None)
         await until(pilot, lambda: "nobody watches" in text_of(app, "#watch-state"))
@@ -138,16 +138,16 @@ async def test_files_that_come_while_it_watches(watch, film, inbox, make_png):
 async def test_keep_makes_a_reference_and_what_cannot_be_read_stays(watch, film, waiting):
     async with watch(film) as (app, pilot):
         await choose(app, pilot, "small.png")
-        assert "shorter side must have 40" in text_of(app, "#watch-text")
-        assert app.screen.query_one(Picture).display
+        await until(pilot, lambda: "shorter side must have 40" in text_of(app, "#watch-text"))
+        await until(pilot, lambda: app.screen.query_one(Picture).display)
         await pilot.press("k")
         await until(pilot, lambda: len(app.screen._watched.waiting) == 2)
-        assert "small.png" in names_in(film, "mara")
-        assert "1 file is in now" in told(app)
+        await until(pilot, lambda: "small.png" in names_in(film, "mara"))
+        await hears(pilot, "1 file is in now")
         await choose(app, pilot, "cut.png")
         await pilot.press("k")
         await until(pilot, lambda: "Still waits: cut.png" in told(app))
-        assert "cut.png" in quarantined(film)
+        await until(pilot, lambda: "cut.png" in quarantined(film))
 
 
 async def test_retry_after_a_repair(watch, film, waiting, inbox, make_png):
@@ -156,7 +156,7 @@ async def test_retry_after_a_repair(watch, film, waiting, inbox, make_png):
         make_png(inbox / "cut.png", 50, (320, 240))
         await pilot.press("r")
         await until(pilot, lambda: len(app.screen._watched.waiting) == 2)
-        assert "cut.png" in names_in(film, "mara")
+        await until(pilot, lambda: "cut.png" in names_in(film, "mara"))
 
 
 async def test_discard_all_marked_ones(watch, film, waiting, inbox):
@@ -165,7 +165,7 @@ async def test_discard_all_marked_ones(watch, film, waiting, inbox):
         await until(pilot, lambda: "3 marked" in text_of(app, "#watch-files-title"))
         await pilot.press("x")
         await until(pilot, lambda: not app.screen._watched.waiting)
-        assert "3 files are passed over now" in told(app)
+        await hears(pilot, "3 files are passed over now")
         assert len(list(inbox.iterdir())) == 3
     look(film)
     assert quarantined(film) == []
@@ -180,8 +180,8 @@ async def test_move_to_another_asset(watch, film, waiting):
         assert [str(one.prompt).split()[0] for one in options.options] == ["brass-lamp", "ink-wash"]
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, WatchScreen) and len(app.screen._watched.waiting) == 2)
-        assert "small.png" in names_in(film, "brass-lamp")
-        assert "small.png" not in names_in(film, "mara")
+        await until(pilot, lambda: "small.png" in names_in(film, "brass-lamp"))
+        await until(pilot, lambda: "small.png" not in names_in(film, "mara"))
 
 
 async def test_a_key_leads_to_the_files_before_anything_is_decided(watch, film, waiting):
@@ -189,7 +189,7 @@ async def test_a_key_leads_to_the_files_before_anything_is_decided(watch, film, 
         items_of(app, "#watch-roots").focus()
         await pilot.press("x")
         await until(pilot, lambda: items_of(app, "#watch-files").has_focus)
-        assert len(quarantined(film)) == 3
+        await until(pilot, lambda: len(quarantined(film)) == 3)
         await pilot.press("x")
         await until(pilot, lambda: len(app.screen._watched.waiting) == 2)
 
@@ -205,10 +205,10 @@ async def test_another_process_watches(watch, film):
         assert by is not None
         assert by.pid in (0, other.pid)
         async with watch(film) as (app, pilot):
-            assert text_of(app, "#watch-state").startswith("● watched by ")
+            await until(pilot, lambda: text_of(app, "#watch-state").startswith("● watched by "))
             if by.pid:
-                assert f"process {other.pid}" in text_of(app, "#watch-state")
-                assert "assetforge --project" in text_of(app, "#watch-state")
+                await until(pilot, lambda: f"process {other.pid}" in text_of(app, "#watch-state"))
+                await until(pilot, lambda: "assetforge --project" in text_of(app, "#watch-state"))
             await pilot.press("S")
             await until(pilot, lambda: "stands by" in text_of(app, "#watch-state"))
             other.terminate()
@@ -240,11 +240,11 @@ async def test_a_folder_that_is_gone(watch, film, inbox, make_png):
     look(film)
     async with watch(film) as (app, pilot):
         await until(pilot, lambda: items_of(app, "#watch-roots").has_focus)
-        assert "✕ gone since " in line_of(app, "#watch-roots")
-        assert "mara" in line_of(app, "#watch-roots")
+        await until(pilot, lambda: "✕ gone since " in line_of(app, "#watch-roots"))
+        await until(pilot, lambda: "mara" in line_of(app, "#watch-roots"))
         await until(pilot, lambda: "references stay as they are" in text_of(app, "#watch-text"))
-        assert "3 folders" in text_of(app, "#watch-scans")
-        assert "‖ not watched" in line_of(app, "#watch-roots", 1)
+        await until(pilot, lambda: "3 folders" in text_of(app, "#watch-scans"))
+        await until(pilot, lambda: "‖ not watched" in line_of(app, "#watch-roots", 1))
 
 
 @pytest.mark.parametrize("images", ["halfcell", "off"])
@@ -265,11 +265,11 @@ async def test_nothing_is_watched(watch, home):
     with create_project("bare") as project:
         root = project.root
     async with watch(root) as (app, pilot):
-        assert app.screen.query_one("#watch-nothing").display
-        assert "[[watch.roots]]" in text_of(app, "#watch-nothing")
+        await until(pilot, lambda: app.screen.query_one("#watch-nothing").display)
+        await until(pilot, lambda: "[[watch.roots]]" in text_of(app, "#watch-nothing"))
         await pilot.press("k", "A")
         await until(pilot, lambda: "No training waits for a yes" in told(app))
-        assert "No file waits" in told(app)
+        await hears(pilot, "No file waits")
 
 
 async def test_settings_that_cannot_be_used_are_told_on_top(watch, film):
@@ -277,7 +277,7 @@ async def test_settings_that_cannot_be_used_are_told_on_top(watch, film):
     path.write_text(path.read_text() + '\n[[watch.roots]]\nasset = "nobody"\npath = "x"\n')
     async with watch(film) as (app, pilot):
         await until(pilot, lambda: app.screen.query_one("#watch-problem").display)
-        assert "'nobody', which is not there" in text_of(app, "#watch-problem")
+        await until(pilot, lambda: "'nobody', which is not there" in text_of(app, "#watch-problem"))
 
 
 async def test_what_would_train_counts_down(watch, film):
