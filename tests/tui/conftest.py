@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from textual.notifications import Notifications
 from textual.pilot import Pilot
 
 from assetforge.paths import ProjectPaths
@@ -46,6 +47,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The pilot waits for what was begun. Textual's own waits for an idle processor: that takes long, and on a busy machine a program that gets no time looks idle."""
     monkeypatch.setattr(Pilot, "press", press)
     monkeypatch.setattr(Pilot, "pause", _pause)
+    # What was told is forgotten after some seconds; a busy machine takes longer to come to where a test asks for it.
+    monkeypatch.setattr(Notifications, "_reap", lambda told: told)
     with watched_calls():
         yield
 

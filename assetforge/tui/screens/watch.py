@@ -247,7 +247,7 @@ class WatchScreen(FilmScreen):
         self.query_one("#watch-roots-title", Static).update(_title("folders", len(watched.roots)))
         if not self._began:
             self._began = True
-            if not watched.waiting and self.files.has_focus:
+            if not watched.waiting and self.focused in (None, self.files):
                 self.roots.focus()
         self._write_lines()
         self._write_files_title()
