@@ -12,6 +12,7 @@ without checkpointing computes, counted operator by operator, over what the card
 """
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -19,7 +20,6 @@ import sys
 import tempfile
 import time
 import traceback
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,7 @@ MODES: dict[str, dict[str, Any]] = {
     "compiled, checkpointing": {"compile": True, "gradient_checkpointing": True},
     "kernel by kernel": {"cuda_graphs": False},
     "compiled, kernel by kernel": {"compile": True, "cuda_graphs": False},
-    "channels last": {},
-    "cudnn attention": {},
-    "channels last, cudnn attention": {},
 }
-"""The last ones try another layout in memory of what convolutions compute on, and another library for attention."""
 HERE = Path(__file__)
 SDXL: dict[str, Any] = {
     "sample_size": 128,
@@ -65,6 +61,7 @@ class Parts:
 
     def __init__(self, family: str, device: Any, dtype: Any, *, tiny: bool) -> None:
         import torch
+        from assetforge_diffusers.attention import straighten
         from diffusers import DDIMScheduler, FluxTransformer2DModel, UNet2DConditionModel
 
         self.path, self.dtype, before = "random weights", dtype, torch.get_default_dtype()
@@ -79,6 +76,7 @@ class Parts:
                     network = FluxTransformer2DModel(guidance_embeds=True, **small)
         finally:
             torch.set_default_dtype(before)
+        straighten(network)
         name = "unet" if family == "sdxl" else "transformer"
         noise = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
         self._parts: dict[str, Any] = {name: network.requires_grad_(requires_grad=False), "scheduler": noise}
@@ -144,12 +142,12 @@ class Bench:
         kind: Any = {"sdxl": StableDiffusionXL, "flux1": Flux1}[family]
         self.name, self.family = family, kind(Parts(family, self.device, torch.bfloat16, tiny=tiny))
         self.material = make_material(family, self.side)
+        self._classes = {module: type(module) for module in self.family.denoiser.modules()}
         self.flops, self.kernels = 0.0, list[tuple[str, int, float]]()
         self.card = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
 
     def loop(self, batch: int, mode: str) -> Any:
         """A run in memory."""
-        import torch
         from assetforge_diffusers.loop import TrainingLoop
         from assetforge_diffusers.params import LoraTrainerParams
 
@@ -162,10 +160,7 @@ class Bench:
             min_snr_gamma=0.0,
             **MODES[mode],
         )
-        loop = TrainingLoop(self.family, self.material, params, 1000, 0, self.machine)
-        if "channels last" in mode:
-            self.family.denoiser.to(memory_format=torch.channels_last)
-        return loop
+        return TrainingLoop(self.family, self.material, params, 1000, 0, self.machine)
 
     def clear(self, loop: Any) -> None:
         """Make the network what it was before."""
@@ -179,6 +174,7 @@ class Bench:
         network.to(memory_format=torch.contiguous_format)
         for module in network.modules():
             module._compiled_call_impl = None
+            module.__class__ = self._classes[module]
         torch._dynamo.reset()
         self.machine.accelerator.free_memory()
         if self.device.type == "cuda":
@@ -195,6 +191,7 @@ class Bench:
         """Count the operations of a step with one picture."""
         from torch.utils.flop_counter import FlopCounterMode
 
+        count_lora_products()
         loop = self.loop(1, "plain")
         with FlopCounterMode(display=False) as counter:
             loop.step(0)
@@ -229,7 +226,9 @@ class Bench:
         """The figures of one way to train."""
         import torch
 
+        gc.collect()  # earlier loops, and what their recorded steps hold
         if self.device.type == "cuda":
+            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         began = time.perf_counter()
         loop = self.loop(batch, mode)
@@ -289,21 +288,34 @@ class Bench:
         return sum(event.self_device_time_total for event in events) / 1e6
 
 
+def count_lora_products() -> None:
+    """Tell the counter of operations what is computed in ours: two for each pair of numbers that are multiplied."""
+    import torch
+    from assetforge_diffusers import lora_products  # noqa: F401 - which registers its operators
+    from torch.utils.flop_counter import register_flop_formula
+
+    def pairs(x: Any, weights: Any, inner: Any, outers: Any) -> int:
+        rows = torch.Size(x[:-1]).numel()
+        return rows * sum(torch.Size(shape).numel() for shape in (*weights, inner, *outers))
+
+    @register_flop_formula(torch.ops.assetforge.lora_products)
+    def forward(x: Any, weights: Any, biases: Any, inner: Any, outers: Any, **_: Any) -> int:
+        return 2 * pairs(x, weights, inner, outers)
+
+    @register_flop_formula(torch.ops.assetforge.lora_products_backward)
+    def backward(
+        gradients: Any, x: Any, small: Any, weights: Any, inner: Any, outers: Any, asked: bool, **_: Any
+    ) -> int:
+        return 2 * pairs(x, weights if asked else (), inner, outers) + 2 * pairs(
+            x, (), inner if asked else (0,), outers
+        )
+
+
 def advance(loop: Any, index: int) -> None:
     """One step; figures are read when the run would read them."""
     loop.step(index)
     if loop.window_full:
         loop.read()
-
-
-def attention(mode: str) -> AbstractContextManager[Any]:
-    """Which library attention is computed with."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    if "cudnn" not in mode:
-        return nullcontext()
-    order = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    return sdpa_kernel(order, set_priority=True)
 
 
 def write_line(out: Path, line: dict[str, Any]) -> None:
@@ -326,7 +338,10 @@ def ours(chosen: argparse.Namespace, out: Path) -> None:
     if chosen.warm:
         bench.clear(_stepped(bench.loop(chosen.batches[0], chosen.modes[0])))
         return
-    bench.count()
+    if chosen.operations:
+        bench.flops = chosen.operations * 1e12
+    else:
+        bench.count()
     about = {
         "family": bench.name,
         "card": bench.card,
@@ -341,10 +356,9 @@ def ours(chosen: argparse.Namespace, out: Path) -> None:
                 write(out, {"batch": batch, "mode": mode, "left_out": "no time"})
                 continue
             try:
-                with attention(mode):
-                    write(out, bench.measure(batch, mode, chosen.seconds))
+                write(out, bench.measure(batch, mode, chosen.seconds))
                 if chosen.kernels:
-                    top = {"family": bench.name, "batch": batch, "mode": mode, "kernels": bench.kernels[:25]}
+                    top = {"family": bench.name, "batch": batch, "mode": mode, "kernels": bench.kernels[:80]}
                     write_line(chosen.kernels, top)
             except Exception as error:
                 write(out, {"batch": batch, "mode": mode, "failed": f"{type(error).__name__}: {str(error)[:300]}"})
@@ -457,6 +471,9 @@ def main() -> int:
     parser.add_argument("--peer", action="store_true", help="measure diffusers' script instead")
     parser.add_argument("--preflight", action="store_true", help="compute the needs instead")
     parser.add_argument("--warm", action="store_true", help="only compile for the first batch and mode")
+    parser.add_argument(
+        "--operations", type=float, help="tera operations of a step with one picture, instead of counting"
+    )
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument(
         "--base", type=Path, help="folder of the base that diffusers' script trains; made where it is missing"

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
-__all__ = ["attention_layers", "remembering", "straighten"]
+from assetforge_diffusers.lora_products import lora_products
+
+__all__ = ["attention_layers", "layers_asked_together", "remembering", "straighten"]
 
 
 class _Straight(Attention):  # type: ignore[misc]
@@ -31,26 +33,40 @@ class _Straight(Attention):  # type: ignore[misc]
         if attention_mask is not None or more or hidden_states.ndim != 3:
             usual: torch.Tensor = super().forward(hidden_states, encoder_hidden_states, attention_mask, **more)
             return usual
-        query = self._heads(self.to_q(hidden_states))
         if encoder_hidden_states is None:
-            key, value = self._about(hidden_states)
-        elif self.kept is None:
+            answers = _asked((self.to_q, self.to_k, self.to_v), hidden_states)
+            query, key, value = (self._heads(answer) for answer in answers)
+            return self._answered(query, key, value, hidden_states)
+        query = self._heads(self.to_q(hidden_states))
+        if self.kept is None:
             key, value = self._about(encoder_hidden_states)
         elif self.kept and self.kept[0] is encoder_hidden_states:
             _, key, value = self.kept
         else:
             key, value = self._about(encoder_hidden_states)
             self.kept = (encoder_hidden_states, key, value)
+        return self._answered(query, key, value, hidden_states)
+
+    def _answered(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden_states: torch.Tensor
+    ) -> torch.Tensor:
         answer = F.scaled_dot_product_attention(query, key, value)
         answer = answer.transpose(1, 2).reshape(len(hidden_states), -1, self.inner_dim).to(query.dtype)
         answer = self.to_out[0](answer)
         return self.to_out[1](answer)  # type: ignore[no-any-return]
 
     def _about(self, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._heads(self.to_k(source)), self._heads(self.to_v(source))
+        key, value = _asked((self.to_k, self.to_v), source)
+        return self._heads(key), self._heads(value)
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
         return states.view(len(states), -1, self.heads, self.inner_dim // self.heads).transpose(1, 2)
+
+
+def _asked(layers: tuple[Any, ...], source: torch.Tensor) -> list[torch.Tensor]:
+    """What layers answer to the same source; at once where they can."""
+    answers = lora_products(layers, source)
+    return [layer(source) for layer in layers] if answers is None else answers
 
 
 def _plain(layer: torch.nn.Module) -> bool:
@@ -75,6 +91,15 @@ def straighten(network: torch.nn.Module) -> None:
 def attention_layers(network: torch.nn.Module) -> list[torch.nn.Module]:
     """The layers that :func:`remembering` is about."""
     return [layer for layer in network.modules() if isinstance(layer, _Straight) and layer.is_cross_attention]
+
+
+def layers_asked_together(network: torch.nn.Module) -> list[tuple[torch.nn.Module, ...]]:
+    """Layers of a straightened UNet that are always given the same input."""
+    return [
+        (layer.to_k, layer.to_v) if layer.is_cross_attention else (layer.to_q, layer.to_k, layer.to_v)
+        for layer in network.modules()
+        if isinstance(layer, _Straight)
+    ]
 
 
 @contextmanager

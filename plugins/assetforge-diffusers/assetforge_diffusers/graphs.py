@@ -5,14 +5,16 @@ the processor one launch. What is recorded reads and writes fixed places in memo
 added to tensors that stay. Everything else about a step, clipping, optimizer and averages, goes on as without.
 """
 
-from collections.abc import Callable, Iterable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 
 from assetforge_diffusers.feeder import Feed
 
-__all__ = ["CudaRecorder", "Recorder", "StepGraphs"]
+__all__ = ["CudaRecorder", "Recorder", "StepGraphs", "garbage_stays"]
 
 _WARM = 2
 """Batches of a size that are computed as usual before one is recorded: libraries choose their kernels in the first ones."""
@@ -63,9 +65,25 @@ class CudaRecorder:
     def record(self, compute: Compute) -> tuple[Callable[[], object], torch.Tensor]:
         """See :class:`Recorder`. Other threads, which prepare the next batch, may go on meanwhile."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+        with (
+            garbage_stays(),
+            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
+        ):
             result = compute()
         return graph.replay, result
+
+
+@contextmanager
+def garbage_stays() -> Iterator[None]:
+    """Within, nothing is collected, and nothing old is left to be: a graph of an earlier loop that is destroyed while another is recorded spoils that one."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class StepGraphs:

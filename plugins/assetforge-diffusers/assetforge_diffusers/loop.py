@@ -17,7 +17,9 @@ from assetforge_diffusers.draws import Draws, Pick, Shuffle, draw, generator, ke
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.feeder import Feed, Feeder
 from assetforge_diffusers.graphs import CudaRecorder, StepGraphs
-from assetforge_diffusers.machine import Machine
+from assetforge_diffusers.half_factors import HalfFactors
+from assetforge_diffusers.layouts import LAID_OUT, gates_apart, keep_channels_together
+from assetforge_diffusers.machine import Machine, choose_attention
 from assetforge_diffusers.material import Batch, Material
 from assetforge_diffusers.networks import checkpoint_gradients
 from assetforge_diffusers.objective import LossSettings
@@ -79,6 +81,8 @@ class TrainingLoop:
         self.modules = _adapted(family, params, seed, machine.device, len(material.buckets))
         self.parameters = trainable(self.modules)
         self.trained = list(self.parameters.values())
+        halved = params.network == "lora" and machine.dtype != torch.float32
+        self._half_factors = HalfFactors(self.modules.values() if halved else (), machine.dtype)
         self.optimizer = machine.accelerator.prepare_optimizer(make_optimizer(params, self._groups()))
         self.ema = Ema(self.parameters, params.ema) if params.ema else None
         objective = family.objective
@@ -150,9 +154,10 @@ class TrainingLoop:
 
     def _learn(self, fed: Feed) -> torch.Tensor:
         """Add a batch's gradients; its loss."""
-        with self.machine.computing(self.params.network):
-            loss = self._loss(fed.batch, fed.draws)
-        self.machine.accelerator.backward(loss / self.params.accumulate if self.params.accumulate > 1 else loss)
+        with self._half_factors:
+            with self.machine.computing(self.params.network):
+                loss = self._loss(fed.batch, fed.draws)
+            self.machine.accelerator.backward(loss / self.params.accumulate if self.params.accumulate > 1 else loss)
         return loss.detach()
 
     def _recording(self) -> StepGraphs | None:
@@ -277,8 +282,11 @@ def _adapted(family: Family, params: LoraTrainerParams, seed: int, device: torch
         module.train()
         if params.gradient_checkpointing:
             checkpoint_gradients(module, on=True)
+    if device.type == "cuda":
+        choose_attention(family.denoiser_name)
+        gates_apart(family.denoiser)
     if params.compile:
-        if device.type == "cuda":  # what tensor cores convolve; uncompiled normalisation would copy to and fro
-            family.denoiser.to(memory_format=torch.channels_last)
-        compile_regions(family.denoiser, family.regions, sizes)
+        if device.type == "cuda":
+            keep_channels_together(family.denoiser)
+        compile_regions(family.denoiser, (*family.regions, *LAID_OUT), sizes)
     return modules

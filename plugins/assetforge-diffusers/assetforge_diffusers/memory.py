@@ -194,7 +194,9 @@ class Estimator:
         found = self._known[key]
         count = sum(shape.numel() for shape in found.trained)
         optimizer, update = _optimizer_bytes(params, found.trained)
-        worst = max(found.peak, found.saved, 4 * count + update)
+        recorded = self._machine.device.type == "cuda" and params.cuda_graphs and not params.offload
+        held = 4 * count if recorded else 0  # gradients stay where they were recorded
+        worst = max(found.peak + held, found.saved, 4 * count + update)
         return Estimate(
             weights=found.weights,
             adapters=4 * count,

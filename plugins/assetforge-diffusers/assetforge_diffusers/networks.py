@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from assetforge.errors import UsageError
 from assetforge_diffusers.keys.layer import Layer
+from assetforge_diffusers.lora_products import Half, LoraProduct, TrainedFactors, lora_products
 from assetforge_diffusers.params import LoraTrainerParams
 
 __all__ = [
@@ -80,19 +81,48 @@ class _FactorConv2d(torch.nn.Conv2d):
         return self._conv_forward(x, self.weight.to(x.dtype), self.bias)
 
 
-class _LoraLinear(_Following, lora.Linear):
+class _LoraLinear(_Following, LoraProduct, lora.Linear):
     """In half precision the change is added within the product that makes it: large activations are then read and written twice less, forward and backward."""
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        worn = "" if args or kwargs else self._worn(x)
+        if not worn:
+            usual: torch.Tensor = super().forward(x, *args, **kwargs)
+            return usual
+        answers = lora_products([self], x)
+        if answers is not None:
+            return answers[0]
+        inner = self.lora_A[worn](x)
+        answer: torch.Tensor = self.base_layer(x)
+        return torch.addmm(answer.flatten(0, -2), inner.flatten(0, -2), self._outer(worn, x.dtype).t()).view_as(answer)
+
+    def base(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+        """See :class:`assetforge_diffusers.lora_products.LoraProduct`."""
+        layer = self.base_layer
+        plain = self._worn(x) and type(layer) is torch.nn.Linear and layer.weight.dtype == x.dtype
+        return (layer.weight, layer.bias) if plain else None
+
+    def own_half(self, dtype: torch.dtype) -> Half:
+        """See :class:`assetforge_diffusers.lora_products.LoraProduct`."""
+        worn = next(name for name in self.active_adapters if name in self.lora_A)
+        return Half(self.lora_A[worn].weight.to(dtype), self._outer(worn, dtype))
+
+    def parameters_of_factors(self) -> TrainedFactors | None:
+        """See :class:`assetforge_diffusers.lora_products.LoraProduct`."""
+        if ADAPTER not in self.lora_A:
+            return None
+        inner, outer = self.lora_A[ADAPTER].weight, self.lora_B[ADAPTER].weight
+        plain = isinstance(self.lora_dropout[ADAPTER], torch.nn.Identity) and type(self.base_layer) is torch.nn.Linear
+        return TrainedFactors(inner, outer, float(self.scaling[ADAPTER])) if plain and inner.requires_grad else None
+
+    def _worn(self, x: torch.Tensor) -> str:
+        """The one adapter whose change is added to the base's answer in half precision; empty when there is more to do."""
         worn = [name for name in self.active_adapters if name in self.lora_A]
-        plain = len(worn) == 1 and not self.merged and not self.disable_adapters and not args and not kwargs
-        if x.dtype not in _HALVES or not plain or not isinstance(self.lora_dropout[worn[0]], torch.nn.Identity):
-            answer: torch.Tensor = super().forward(x, *args, **kwargs)
-            return answer
-        inner = self.lora_A[worn[0]](x)
-        factor = self.lora_B[worn[0]].weight.to(x.dtype) * self.scaling[worn[0]]
-        answer = self.base_layer(x)
-        return torch.addmm(answer.flatten(0, -2), inner.flatten(0, -2), factor.t()).view_as(answer)
+        plain = x.dtype in _HALVES and len(worn) == 1 and not self.merged and not self.disable_adapters
+        return worn[0] if plain and isinstance(self.lora_dropout[worn[0]], torch.nn.Identity) else ""
+
+    def _outer(self, worn: str, dtype: torch.dtype) -> torch.Tensor:
+        return self.lora_B[worn].weight.to(dtype) * self.scaling[worn]
 
 
 class _LoraConv2d(_Following, lora.Conv2d): ...

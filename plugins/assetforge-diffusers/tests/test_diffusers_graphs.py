@@ -1,13 +1,16 @@
 """Recorded steps train the same. The recorder here computes again what a GPU would replay, so that places, sizes and gradients are what is tested."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from assetforge_diffusers.graphs import StepGraphs
+from assetforge_diffusers.graphs import StepGraphs, garbage_stays
 from assetforge_diffusers.loop import TrainingLoop
+from assetforge_diffusers.machine import choose_attention
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.preparation import prepare
 from diffusers_world import FolderContext, fresh_workdir, tiny_base, write_pictures
@@ -87,3 +90,33 @@ def test_what_cannot_be_recorded_is_computed_as_usual(plain: tuple) -> None:
 def test_memory_that_runs_out_while_recording_is_no_reason_to_go_on(plain: tuple) -> None:
     with pytest.raises(torch.OutOfMemoryError):
         check(plain, Again(torch.OutOfMemoryError("CUDA out of memory")), "out of memory")
+
+
+class Ring:
+    """Garbage that only the collector finds."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_old_graphs_go_before_a_recording_and_nothing_goes_while_it_lasts() -> None:
+    old = weakref.ref(Ring())
+    with garbage_stays():
+        assert old() is None
+        new = weakref.ref(Ring())
+        kept = [[] for _ in range(200_000)]  # enough to wake the collector
+        assert new() is not None
+    del kept
+    assert gc.isenabled()
+    gc.collect()
+    assert new() is None
+
+
+def test_only_unets_learn_through_the_attention_of_cudnn() -> None:
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        for denoiser in ("transformer", "unet"):
+            choose_attention(denoiser)
+            assert torch.backends.cuda.cudnn_sdp_enabled() == (denoiser == "unet")
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
