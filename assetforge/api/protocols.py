@@ -238,6 +238,7 @@ class ExportItem:
         caption: Caption.
         repeats: Repeats.
         split: Split.
+        mask: A grey PNG file as large as the picture, whose white is learnt and whose black is not; ``None`` where all of the picture is.
     """
 
     source: Path
@@ -245,6 +246,7 @@ class ExportItem:
     caption: str
     repeats: int
     split: str
+    mask: Path | None = None
 
 
 class Exporter(Protocol):

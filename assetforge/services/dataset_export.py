@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL.Image import Resampling
 from sqlmodel import col, select
 
 from assetforge.api.protocols import Exporter, ExportItem
@@ -36,6 +37,7 @@ class ExportReport:
         destination: The folder.
         pictures: How many pictures.
         converted: How many of them were written anew as PNG, since other tools would not show them as they are meant.
+        masks: How many of them have a mask.
         files: Every file that was written.
     """
 
@@ -44,6 +46,7 @@ class ExportReport:
     destination: Path
     pictures: int
     converted: int
+    masks: int
     files: tuple[Path, ...]
 
 
@@ -51,7 +54,7 @@ def export_dataset(project: Project, address: str, exporter: str, destination: P
     """Write a dataset version in the form of another tool, with the captions that training would use (trigger included).
 
     Pictures go out byte for byte, except those that other tools would misread (turned by EXIF, with a profile, transparent, CMYK, 16-bit, cropped, or of a
-    rarer format): these become upright sRGB PNG files. The folder appears at once, when it is complete.
+    rarer format): these become upright sRGB PNG files. Masks become as large as their pictures, and are cropped with them. The folder appears at once, when it is complete.
 
     Args:
         project: The film.
@@ -95,6 +98,7 @@ def export_dataset(project: Project, address: str, exporter: str, destination: P
         destination=destination,
         pictures=len(items),
         converted=sum(item.source.is_relative_to(temporary) for item in items),
+        masks=sum(item.mask is not None for item in items),
         files=tuple(destination / path.relative_to(folder) for path in written),
     )
 
@@ -140,8 +144,7 @@ def _items(project: Project, dataset: DatasetInfo, asset: AssetInfo, temporary: 
             source = temporary / f"{item.sha256}.png"
             picture = load_srgb(project.blobs.read_bytes(item.sha256), name=file_name)
             if item.crop:
-                left, top, right, bottom = (int(edge) for edge in item.crop.split(","))
-                picture = picture.crop((left, top, right, bottom))
+                picture = picture.crop(_edges(item.crop))
             picture.save(source, "PNG")
         else:
             # Says what is wrong while nothing is written yet.
@@ -152,7 +155,24 @@ def _items(project: Project, dataset: DatasetInfo, asset: AssetInfo, temporary: 
             caption=training_caption(item.caption, trigger=asset.trigger, class_word=asset.class_word),
             repeats=item.repeats,
             split=item.split,
+            mask=_mask(project, item, (image.width, image.height), temporary) if item.mask else None,
         )
+
+
+def _mask(project: Project, item: DatasetItemRow, size: tuple[int, int], temporary: Path) -> Path:
+    mask = load_srgb(project.blobs.read_bytes(item.mask), name="the mask").convert("L")
+    if mask.size != size:
+        mask = mask.resize(size, Resampling.BILINEAR)
+    if item.crop:
+        mask = mask.crop(_edges(item.crop))
+    place = temporary / f"{item.sha256}.mask.png"
+    mask.save(place, "PNG")
+    return place
+
+
+def _edges(crop: str) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (int(edge) for edge in crop.split(","))
+    return left, top, right, bottom
 
 
 def _is_plain(image: Image) -> bool:

@@ -205,6 +205,36 @@ def test_imagefolder_export_loads_again(project: Project, inbox: Path, make_png:
     assert counts == {"train": 9, "validation": 2}
 
 
+def test_masks_go_out_as_large_as_their_pictures(
+    project: Project, inbox: Path, make_png: MakePng, tmp_path: Path
+) -> None:
+    fill(inbox, make_png, range(4))
+    with Pillow.open(inbox / "frame-000.png") as first:
+        size = first.size
+    half = Pillow.new("L", (size[0] * 2, size[1] * 2))
+    half.paste(255, (0, 0, size[0], size[1] * 2))
+    half.save(inbox / "frame-000.mask.png")
+    half.resize(size).save(inbox / "frame-001.mask.png")
+    added = add_references(project, "mara").added
+    with project.write() as session:
+        session.execute(update(Reference).where(col(Reference.sha256) == added[0].sha256).values(crop="8,4,40,28"))
+    freeze(project, "mara", held_out=0)
+    folders = {name: export_dataset(project, "mara", name, tmp_path / name) for name in ("kohya", "imagefolder")}
+    assert [report.masks for report in folders.values()] == [2, 2]
+    for mask in (tmp_path / "kohya" / "masks").iterdir():
+        picture = next((tmp_path / "kohya" / "1_mara woman").glob(mask.name))
+        assert mask in folders["kohya"].files
+        with Pillow.open(mask) as grey, Pillow.open(picture) as shown:
+            assert grey.mode == "L"
+            assert grey.size == shown.size
+            edge = size[0] // 2 - (8 if mask.name.startswith("frame-000") else 0)
+            assert (grey.getpixel((edge - 3, 5)), grey.getpixel((edge + 3, 5))) == (255, 0)
+    train = tmp_path / "imagefolder" / "train"
+    entries = [json.loads(line) for line in (train / "metadata.jsonl").read_text().splitlines()]
+    assert [entry["mask_file_name"] is not None for entry in entries].count(True) == 2
+    assert all((train / entry["mask_file_name"]).is_file() for entry in entries if entry["mask_file_name"])
+
+
 def test_an_export_never_writes_over_anything(
     project: Project, inbox: Path, make_png: MakePng, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
