@@ -1,6 +1,5 @@
 """Files that are either wholly there or not there at all: write, fsync, rename, fsync the folder."""
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -109,6 +108,8 @@ def leave_cache(file: int | Path) -> None:
 
 
 def _syncfs(folder: Path) -> bool:
+    import ctypes
+
     function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if function is None:
         return False

@@ -15,9 +15,11 @@ def run(film: Path | None = None, *, images: str = "") -> int:
     Returns:
         The exit code: 0, or 1 when the program broke.
     """
+    import gc
     import os
     import sys
 
+    gc.disable()  # until the program stands: nothing that is loaded for it is garbage
     from assetforge.tui.images.protocol import choose_protocol
     from assetforge.tui.preferences import read_preferences
 

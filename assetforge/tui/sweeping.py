@@ -31,6 +31,10 @@ class Sweeping(App[None]):
         self._touched = 0.0
         self._sweeps = False
 
+    def on_ready(self) -> None:
+        """The program stands, and what began without a collector has one."""
+        gc.enable()
+
     async def on_event(self, event: Event) -> None:
         """Note when somebody does something."""
         if isinstance(event, InputEvent):

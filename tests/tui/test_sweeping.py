@@ -71,6 +71,15 @@ class TestMoments:
             assert gc.get_freeze_count() > 10_000
             assert gc.get_threshold() == sweeping._THRESHOLDS
 
+    async def test_a_program_that_began_without_a_collector_has_one_once_it_stands(self):
+        gc.disable()
+        try:
+            async with SweepingApp().run_test() as pilot:
+                await pilot.pause()
+                assert gc.isenabled()
+        finally:
+            gc.enable()
+
     async def test_quiet_moments_only(self, monkeypatch):
         app = SweepingApp()
         async with app.run_test() as pilot:
