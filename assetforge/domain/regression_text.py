@@ -31,7 +31,7 @@ def sentence(summary: Mapping[str, Any]) -> str:
             + (f" ({baseline}: {bleed['baseline']:.3f})" if baseline and bleed.get("baseline") is not None else "")
         )
     if not baseline:
-        parts.append("there is no earlier version to compare with")
+        parts.append("there is no earlier version, other than rejected ones, to compare with")
     return "; ".join(part for part in parts if part) + "."
 
 

@@ -38,7 +38,7 @@ def verdict_view(summary: Mapping[str, Any]) -> dict[str, Any]:
 def _plain_sentence(summary: Mapping[str, Any]) -> str:
     if summary["baseline"]:
         return f"Nothing decided yet between {summary['new']} and {summary['baseline']}: this comparison was made before there were verdicts."
-    return f"{summary['new']} has no earlier version to be worse than, so there is no verdict; it is shown beside the bare base."
+    return f"{summary['new']} has no earlier version to be worse than (rejected ones do not count), so there is no verdict; it is shown beside the bare base."
 
 
 def _more(summary: Mapping[str, Any], headline: str) -> str:

@@ -99,7 +99,7 @@ def test_a_first_version_is_compared_with_the_bare_base(world):
     figures = info.summary["verdict_inputs"]["probe"]
     assert figures["core"]["delta"] is None
     assert figures["core"]["delta_to_control"] > 0
-    assert info.summary["sentence"].endswith("there is no earlier version to compare with.")
+    assert info.summary["sentence"].endswith("there is no earlier version, other than rejected ones, to compare with.")
 
 
 def test_references_that_the_baseline_learned_from_do_not_judge(world):
