@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: an own home per test, a fresh film, small real pictures."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from assetforge.db.migrate import migrate
+from assetforge.services import projects
 from assetforge.services.projects import Project, create_project
 
 
@@ -23,6 +26,27 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ASSETFORGE_PLUGINS", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a film in which nothing is yet, as the migrations make it."""
+    folder = tmp_path_factory.mktemp("empty")
+    migrate(folder / "forge.db", backups=folder)
+    return folder / "forge.db"
+
+
+@pytest.fixture(autouse=True)
+def quick_films(empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new film begins with a copy of a migrated database: running all migrations takes longer than most tests of films."""
+
+    def copied(database: Path, *, backups: Path) -> Path | None:
+        if database.exists():
+            return migrate(database, backups=backups)
+        shutil.copyfile(empty_database, database)
+        return None
+
+    monkeypatch.setattr(projects, "migrate", copied)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from assetforge_diffusers.memory import Estimator
+from assetforge.errors import PluginError
+from assetforge_diffusers.memory import Estimator, _Pass
+from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.preparation import Preparation
 from diffusers_world import tiny_base, write_pictures
 
@@ -33,11 +35,23 @@ def needs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("needs")
 
 
+@pytest.fixture
+def needs_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory that training needs is not computed beforehand, which takes longer than the training itself; a run then goes on as asked."""
+
+    def unknown(_self: Estimator, _params: LoraTrainerParams) -> _Pass:
+        raise PluginError("The memory that training needs is not computed in this test.")
+
+    monkeypatch.setattr(Estimator, "_computed", unknown)
+
+
 @pytest.fixture(autouse=True)
-def _needs_are_computed_once(needs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of all tests remember in one place, as runs of one film do."""
+def _needs(request: pytest.FixtureRequest, needs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules about memory say ``NEEDS_ARE_COMPUTED``; their runs remember in one place, as runs of one film do."""
 
     def estimator(self: Preparation) -> Estimator:
         return Estimator(self.family, self._largest(), self.machine, needs)
 
     monkeypatch.setattr(Preparation, "_estimator", estimator)
+    if not getattr(request.module, "NEEDS_ARE_COMPUTED", False):
+        request.getfixturevalue("needs_unknown")

@@ -17,6 +17,8 @@ from assetforge_diffusers.preparation import Preparation, prepare
 from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, fresh_workdir
 
+NEEDS_ARE_COMPUTED = True
+
 ASKED: dict[str, Any] = {
     "rank": 64,
     "alpha": 32.0,
@@ -181,6 +183,7 @@ def test_a_resumed_run_goes_on_under_the_measures_it_began_with(
         assert torch.equal(tensor, weights_of(plenty)[name])
 
 
+@pytest.mark.usefixtures("needs_unknown")
 @pytest.mark.parametrize("network", ["lora", "dora", "lokr"])
 @pytest.mark.parametrize("settings", [{"quantize": "int8"}, {"quantize": "nf4", "offload": True}, {"offload": True}])
 def test_a_base_in_fewer_bits_or_in_main_memory_trains_and_exports(

@@ -14,6 +14,8 @@ from assetforge_diffusers.memory import Estimate, Estimator, gib, memory_limit
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.slowdown import Pressure, SlowdownWatch, pressure_on
 
+NEEDS_ARE_COMPUTED = True
+
 CPU = torch.device("cpu")
 SIDE = 64  # big enough for the states of random generators, which checkpointing keeps, to be small beside
 OPERATORS = (
