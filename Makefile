@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 EDITABLE := $(foreach plugin,$(PLUGINS),-e ./$(patsubst %/pyproject.toml,%,$(plugin)))
 
+# Tests start hundreds of programs, each of which would compile assetforge anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test test-slow test-soak check bench format clean
 
 install: $(VENV)/.installed

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
@@ -18,6 +19,11 @@ from assetforge.api.job import BaseRef, DatasetItem, TrainingDataset, TrainPaylo
 from assetforge.api.params import Params
 
 SIDE = 32
+
+
+def slow(*values: Any) -> Any:
+    """Parameters of a test that are left to the long tests: others show the same."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def tiny_tokenizer(folder: Path) -> CLIPTokenizer:

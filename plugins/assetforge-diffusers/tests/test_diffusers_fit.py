@@ -15,7 +15,7 @@ from assetforge_diffusers.loop import TrainingLoop
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.preparation import Preparation, prepare
 from assetforge_diffusers.trainer import LoraTrainer
-from diffusers_world import FolderContext, fresh_workdir
+from diffusers_world import FolderContext, fresh_workdir, slow
 
 NEEDS_ARE_COMPUTED = True
 
@@ -105,7 +105,9 @@ def test_what_does_not_fit_stops_before_the_first_step_and_names_what_would(
     assert not run.steps
 
 
-@pytest.mark.parametrize("rung", ["checkpointing", "batch 2", "batch 1", "8-bit optimizer", "int8", "nf4"])
+@pytest.mark.parametrize(
+    "rung", ["checkpointing", slow("batch 2"), slow("batch 1"), slow("8-bit optimizer"), slow("int8"), "nf4"]
+)
 def test_every_measure_is_taken_when_it_is_the_first_that_suffices(
     rung: str, context: Callable[..., FolderContext]
 ) -> None:
@@ -165,6 +167,7 @@ def test_after_a_checkpoint_only_what_changes_no_weight_is_changed(
         LoraTrainer().train(again)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_under_the_measures_it_began_with(
     context: Callable[..., FolderContext], tmp_path: Path
 ) -> None:
@@ -184,8 +187,20 @@ def test_a_resumed_run_goes_on_under_the_measures_it_began_with(
 
 
 @pytest.mark.usefixtures("needs_unknown")
-@pytest.mark.parametrize("network", ["lora", "dora", "lokr"])
-@pytest.mark.parametrize("settings", [{"quantize": "int8"}, {"quantize": "nf4", "offload": True}, {"offload": True}])
+@pytest.mark.parametrize(
+    ("settings", "network"),
+    [
+        ({"quantize": "int8"}, "lora"),
+        ({"quantize": "nf4", "offload": True}, "dora"),
+        ({"offload": True}, "lokr"),
+        slow({"quantize": "int8"}, "dora"),
+        slow({"quantize": "int8"}, "lokr"),
+        slow({"quantize": "nf4", "offload": True}, "lora"),
+        slow({"quantize": "nf4", "offload": True}, "lokr"),
+        slow({"offload": True}, "lora"),
+        slow({"offload": True}, "dora"),
+    ],
+)
 def test_a_base_in_fewer_bits_or_in_main_memory_trains_and_exports(
     network: str, settings: dict[str, Any], context: Callable[..., FolderContext], tmp_path: Path
 ) -> None:

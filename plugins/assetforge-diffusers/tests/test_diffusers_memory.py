@@ -13,6 +13,7 @@ from assetforge_diffusers.machine import Machine, take_machine
 from assetforge_diffusers.memory import Estimate, Estimator, gib, memory_limit
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.slowdown import Pressure, SlowdownWatch, pressure_on
+from diffusers_world import slow
 
 NEEDS_ARE_COMPUTED = True
 
@@ -40,8 +41,20 @@ def estimator(folder: Path, machine: Machine) -> Estimator:
     return Estimator(family, one_view(family), machine)
 
 
-@pytest.mark.parametrize("name", ["sd15", "flux1", "qwen-image"])
-@pytest.mark.parametrize("settings", [{}, {"gradient_checkpointing": True}, {"batch_size": 1, "accumulate": 2}])
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "sd15"),
+        ({"gradient_checkpointing": True}, "flux1"),
+        ({"batch_size": 1, "accumulate": 2}, "qwen-image"),
+        slow({}, "flux1"),
+        slow({}, "qwen-image"),
+        slow({"gradient_checkpointing": True}, "sd15"),
+        slow({"gradient_checkpointing": True}, "qwen-image"),
+        slow({"batch_size": 1, "accumulate": 2}, "sd15"),
+        slow({"batch_size": 1, "accumulate": 2}, "flux1"),
+    ],
+)
 def test_a_step_takes_what_was_computed(name: str, settings: dict, folder: Path, machine: Machine) -> None:
     params = LoraTrainerParams(**{"rank": 4, "batch_size": 3, **settings})
     family = open_tiny(name, folder / name)
@@ -54,7 +67,7 @@ def test_a_step_takes_what_was_computed(name: str, settings: dict, folder: Path,
     assert most[0] == pytest.approx(estimate.saved + estimate.transient, rel=OPERATORS)
 
 
-@pytest.mark.parametrize("kind", ["int8", "nf4"])
+@pytest.mark.parametrize("kind", [slow("int8"), "nf4"])
 def test_a_quantised_step_takes_what_was_computed(kind: str, folder: Path, machine: Machine) -> None:
     params = LoraTrainerParams(rank=4, batch_size=2, quantize=kind, gradient_checkpointing=True)
     family = open_tiny("flux1", folder / "flux1")
@@ -68,7 +81,7 @@ def test_a_quantised_step_takes_what_was_computed(kind: str, folder: Path, machi
     assert estimate.weights == sum(tensor.nbytes for tensor in (*frozen, *step.denoiser.buffers()))
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adamw8bit", "adafactor", "prodigy", "schedule-free"])
+@pytest.mark.parametrize("kind", ["adamw", "adamw8bit", "adafactor", slow("prodigy"), slow("schedule-free")])
 def test_weights_adapters_and_optimizer_are_exact(kind: str, folder: Path, machine: Machine) -> None:
     params = LoraTrainerParams(optimizer=kind, learning_rate=1.0, batch_size=1, rank=256, conv_rank=8)
     family = open_tiny("sd15", folder / "sd15")
@@ -221,7 +234,7 @@ def test_measures_that_are_taken_or_not_for_this_device_are_left_out() -> None:
     assert not any(rung.name.startswith("batch") for rung in ladder(most, "cpu"))
 
 
-@pytest.mark.parametrize("place", range(len(NAMES)))
+@pytest.mark.parametrize("place", [0, *(slow(place) for place in range(1, len(NAMES) - 1)), len(NAMES) - 1])
 def test_every_rung_is_the_first_that_fits_once_and_runs(
     place: int, rungs: list[Rung], estimator: Estimator, folder: Path, machine: Machine
 ) -> None:

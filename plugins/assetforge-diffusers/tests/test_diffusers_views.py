@@ -14,7 +14,7 @@ from assetforge_diffusers.captions import caption_variants, with_trigger
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.preparation import prepare
 from assetforge_diffusers.trainer import LoraTrainer
-from diffusers_world import FolderContext, write_pictures
+from diffusers_world import FolderContext, slow, write_pictures
 
 TINY = {"steps": 4, "rank": 2, "batch_size": 2, "learning_rate": 1e-2}
 
@@ -143,7 +143,7 @@ def test_captions_are_shuffled_behind_the_kept_tags_and_triggered() -> None:
 
 def test_odd_pictures_are_said_before_the_first_step_and_the_policy_decides(tmp_path: Path, base_folder: Path) -> None:
     inputs = write_pictures(tmp_path / "work" / "inputs", 3)
-    Image.effect_noise((4000, 3000), 60).convert("RGB").save(inputs / "huge.png")
+    Image.effect_noise((1600, 1200), 60).convert("RGB").save(inputs / "huge.png")
     corrupt = inputs / "corrupt.png"
     Image.effect_noise((64, 64), 60).convert("RGB").save(corrupt)
     bytes_ = corrupt.read_bytes()
@@ -189,7 +189,7 @@ def test_prior_pictures_are_drawn_once_and_weighed(pictures: Path, base_folder: 
         prepare(nameless)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adafactor", "prodigy", "schedule-free"])
+@pytest.mark.parametrize("optimizer", ["adamw", slow("adafactor"), slow("prodigy"), "schedule-free"])
 def test_averages_accumulation_and_optimizers_resume_exactly(
     optimizer: str, pictures: Path, base_folder: Path, tmp_path: Path
 ) -> None:
