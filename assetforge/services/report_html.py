@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -116,7 +117,9 @@ def _change(cell: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     return f"{signed(cell['change'])} against {against}"
 
 
+@cache
 def _environment() -> jinja2.Environment:
+    """Made once: it keeps the compiled templates, and compiling takes longer than most pages."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("assetforge.services", "templates"),
         autoescape=True,

@@ -324,6 +324,7 @@ def test_an_asset_explains_itself_in_words(film, add):
     assert json.dumps(explained.because)
 
 
+@pytest.mark.slow
 def test_from_the_folder_to_the_report_with_nobody_at_the_keyboard(film, tmp_path):
     """The real program in a process of its own: two deliveries make two versions, each rendered, compared and reported."""
     set_value(film.paths.config, "watch.settle_seconds", 0.5)

@@ -19,7 +19,7 @@ from assetforge_diffusers.families import FAMILIES, open_family
 from assetforge_diffusers.params import RendererParams
 from assetforge_diffusers.renderer import DiffusersRenderer
 from assetforge_diffusers.samplers import FLOW_SAMPLERS, SAMPLERS
-from diffusers_world import FolderContext, tiny_base
+from diffusers_world import FolderContext, slow, tiny_base
 
 pytestmark = [  # the reference pipelines' own warnings
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
@@ -140,7 +140,7 @@ def test_a_lora_is_worn_and_taken_off_bit_for_bit(family: str, bases: Any, tmp_p
     assert all(np.array_equal(one, other) for one, other in zip(pictures(beside), bare, strict=True))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [slow(name) if name == "sdxl" else name for name in FAMILIES])
 def test_every_sampler_of_its_kind_gives_a_picture_of_the_seed_alone(family: str, bases: Any, tmp_path: Path) -> None:
     flow = open_family(ref(family, bases(family)), bases(family), torch.float32).prediction == "flow"
     for name in FLOW_SAMPLERS if flow else SAMPLERS:
