@@ -42,6 +42,7 @@ def assetforge(tmp_path: Path):
     return call
 
 
+@pytest.mark.slow
 def test_photographs_become_a_version_with_pictures(assetforge, tmp_path: Path) -> None:
     photographs = sorted(
         path

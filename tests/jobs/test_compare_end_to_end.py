@@ -28,6 +28,7 @@ def assetforge(project, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_from_two_trainings_to_a_report(assetforge, project, make_png, tmp_path):
     folder = tmp_path / "pictures"
     for seed in range(8):
