@@ -126,7 +126,8 @@ class FilmHolder(Sweeping, KeysInTurn, Telling):
                         self.bind(spec.key, f"plugin_screen({spec.name!r})", description=plain(spec.title), show=False)
                 self.begin_sweeping()
 
-        self.run_worker(warm(), exit_on_error=False, group="warm")
+        # Called by the worker: one that ends before it began would leave a coroutine that nobody awaited.
+        self.run_worker(warm, exit_on_error=False, group="warm")
 
     async def open_film(self, root: Path) -> None:
         """Show another film's assets and close the one that is open; when it cannot be opened, that one stays."""
