@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textual import work
 from textual.content import Content
 
 from assetforge.errors import AssetForgeError
@@ -110,24 +111,22 @@ class FilmHolder(Sweeping, KeysInTurn, Telling):
 
     def _warm_up(self) -> None:
         """Import the services while the person looks, so that the first action does not wait for that."""
-        session = self.session
-        if session is None:
-            return
+        if self.session is not None:
+            self._warm(self.session)
 
-        async def warm() -> None:
-            from assetforge.tui.plugin_screens import plugin_screens
+    # A worker that ends before it began would leave a coroutine that nobody awaited; this one has none by then.
+    @work(exit_on_error=False, group="warm")
+    async def _warm(self, session: FilmSession) -> None:
+        from assetforge.tui.plugin_screens import plugin_screens
 
-            if self.session is session:
-                project = await session.run(lambda project: project)
-                for remark in project.remarks:
-                    self.tell(remark)
-                for spec in await plugin_screens():
-                    if spec.key:
-                        self.bind(spec.key, f"plugin_screen({spec.name!r})", description=plain(spec.title), show=False)
-                self.begin_sweeping()
-
-        # Called by the worker: one that ends before it began would leave a coroutine that nobody awaited.
-        self.run_worker(warm, exit_on_error=False, group="warm")
+        if self.session is session:
+            project = await session.run(lambda project: project)
+            for remark in project.remarks:
+                self.tell(remark)
+            for spec in await plugin_screens():
+                if spec.key:
+                    self.bind(spec.key, f"plugin_screen({spec.name!r})", description=plain(spec.title), show=False)
+            self.begin_sweeping()
 
     async def open_film(self, root: Path) -> None:
         """Show another film's assets and close the one that is open; when it cannot be opened, that one stays."""
