@@ -42,7 +42,7 @@ from assetforge.jobs.bundle import write_bundle
 from assetforge.jobs.control import get_job
 from assetforge.jobs.driver import Pace
 from assetforge.jobs.supervisor import Supervisor
-from assetforge.services import training
+from assetforge.services import projects, training
 from assetforge.services.assets import add_asset
 from assetforge.services.backups import back_up, restore, verify_backup
 from assetforge.services.datasets import freeze, list_datasets
@@ -369,7 +369,8 @@ def test_a_restore_onto_a_full_disk_leaves_nothing(project, disk, pictures, tmp_
         assert len(added(again)) == 6
 
 
-def test_a_new_film_on_a_full_disk_leaves_nothing(disk):
+def test_a_new_film_on_a_full_disk_leaves_nothing(disk, monkeypatch):
+    monkeypatch.setattr(projects, "migrate", migrate)  # the real one, with all its steps
     failures = 0
     for leave in COARSE:
         disk.fill(leave)
