@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AssetsScreen"]
 
-_TYPING_S = 0.08
+_TYPING_S = 0.05
 _SORTS = ("status", "name", "changed", "trained", "type", "refs", "version")
 _NEEDS, _ASIDE = "needs you", "put aside"
 _OURS = ("enter", "s")

@@ -40,7 +40,7 @@ from assetforge.tui.words import ago, count_of, dim, number, plain
 
 __all__ = ["ReferencesPane"]
 
-_TYPING_S = 0.08
+_TYPING_S = 0.05
 _CARD_S = 0.06
 _SORTS = ("added", "file", "caption", "sharpness", "size", "split", "rights")
 _DESCENDING = ("added", "size")
