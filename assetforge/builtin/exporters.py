@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 from assetforge.api.protocols import ExportItem
 
@@ -36,7 +35,7 @@ class KohyaExporter:
             caption.write_text(item.caption + "\n", encoding="utf-8")
             written += [picture, caption]
             if item.mask is not None:
-                written.append(_copy_mask(item, destination))
+                written.append(_copy_mask(item.mask, item.name, destination))
         return [*written, _write_about(destination, about)]
 
 
@@ -58,7 +57,7 @@ class ImageFolderExporter:
             written.append(picture)
             entry: dict[str, object] = {"file_name": item.name, "text": item.caption, "repeats": item.repeats}
             if item.mask is not None:
-                mask = _copy_mask(item, picture.parent)
+                mask = _copy_mask(item.mask, item.name, picture.parent)
                 written.append(mask)
                 entry["mask_file_name"] = mask.relative_to(picture.parent).as_posix()
             lines.setdefault(folder, []).append(entry)
@@ -70,16 +69,16 @@ class ImageFolderExporter:
 
 
 def _table(entries: list[dict[str, object]]) -> str:
-    """A line of JSON each, all with the same columns, without which the library takes the first line's."""
+    """A line of JSON each, all with the same columns."""
     columns = dict.fromkeys(name for entry in entries for name in entry)
     whole = [{name: entry.get(name) for name in columns} for entry in entries]
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in whole)
 
 
-def _copy_mask(item: ExportItem, folder: Path) -> Path:
-    target = folder / _MASKS / Path(item.name).with_suffix(".png")
+def _copy_mask(mask: Path, picture: str, folder: Path) -> Path:
+    target = folder / _MASKS / Path(picture).with_suffix(".png")
     target.parent.mkdir(exist_ok=True)
-    _copy(cast("Path", item.mask), target)
+    _copy(mask, target)
     return target
 
 

@@ -155,14 +155,14 @@ def _items(project: Project, dataset: DatasetInfo, asset: AssetInfo, temporary: 
             caption=training_caption(item.caption, trigger=asset.trigger, class_word=asset.class_word),
             repeats=item.repeats,
             split=item.split,
-            mask=_mask(project, item, (image.width, image.height), temporary) if item.mask else None,
+            mask=_mask(project, item, image, file_name, temporary) if item.mask else None,
         )
 
 
-def _mask(project: Project, item: DatasetItemRow, size: tuple[int, int], temporary: Path) -> Path:
-    mask = load_srgb(project.blobs.read_bytes(item.mask), name="the mask").convert("L")
-    if mask.size != size:
-        mask = mask.resize(size, Resampling.BILINEAR)
+def _mask(project: Project, item: DatasetItemRow, image: Image, file_name: str, temporary: Path) -> Path:
+    mask = load_srgb(project.blobs.read_bytes(item.mask), name=f"the mask of {file_name}").convert("L")
+    if mask.size != (image.width, image.height):
+        mask = mask.resize((image.width, image.height), Resampling.BILINEAR)
     if item.crop:
         mask = mask.crop(_edges(item.crop))
     place = temporary / f"{item.sha256}.mask.png"

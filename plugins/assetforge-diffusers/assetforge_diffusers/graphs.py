@@ -13,8 +13,10 @@ from typing import Protocol
 import torch
 
 from assetforge_diffusers.feeder import Feed
+from assetforge_diffusers.machine import Machine
+from assetforge_diffusers.params import LoraTrainerParams
 
-__all__ = ["CudaRecorder", "Recorder", "StepGraphs", "garbage_stays"]
+__all__ = ["CudaRecorder", "Recorder", "StepGraphs", "are_recorded", "garbage_stays"]
 
 _WARM = 2
 """Batches of a size that are computed as usual before one is recorded: libraries choose their kernels in the first ones."""
@@ -22,6 +24,12 @@ _MOST_SIZES = 24
 """Each graph keeps tens of MB about its kernels."""
 
 Compute = Callable[[], torch.Tensor]
+
+
+def are_recorded(params: LoraTrainerParams, machine: Machine) -> bool:
+    """Whether the steps of a run are to be recorded: on CUDA, when they neither draw random numbers nor wait for weights from main memory."""
+    steady = not params.dropout and not params.offload and machine.accelerator.scaler is None
+    return machine.device.type == "cuda" and params.cuda_graphs and steady
 
 
 class Recorder(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 
 from assetforge_diffusers.attention import layers_asked_together
-from assetforge_diffusers.lora_products import Half, LoraProduct
+from assetforge_diffusers.lora_products import HalfCopies, LoraProduct
 
 __all__ = ["HalfFactors"]
 
@@ -26,7 +26,7 @@ class HalfFactors:
     """
 
     def __init__(self, networks: Iterable[torch.nn.Module], dtype: torch.dtype) -> None:
-        self._worn: list[tuple[LoraProduct, Half]] = []
+        self._worn: list[tuple[LoraProduct, HalfCopies]] = []
         self._copies: list[torch.Tensor] = []
         self._parameters: list[torch.nn.Parameter] = []
         self._places: list[tuple[torch.Tensor, int, int]] = []
@@ -54,7 +54,7 @@ class HalfFactors:
             rank = len(factors.inner)
             self._note(factors.inner, inner, first, rank, 1.0)
             self._note(factors.outer, outer, 0, len(factors.outer), factors.strength)
-            self._worn.append((layer, Half(inner, outer)))
+            self._worn.append((layer, HalfCopies(inner, outer)))
             first += rank
 
     def _note(self, parameter: torch.nn.Parameter, copy: torch.Tensor, first: int, rows: int, strength: float) -> None:
@@ -69,15 +69,15 @@ class HalfFactors:
         if self._copies:
             torch._foreach_copy_(self._copies, self._parameters)
             _strengthen(self._copies, self._strengths)
-        for layer, half in self._worn:
-            layer.half = half
+        for layer, copies in self._worn:
+            layer.copies = copies
         return self
 
     @torch.no_grad()
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Add the gradients, unless something failed."""
         for layer, _ in self._worn:
-            layer.half = None
+            layer.copies = None
         if kind is None:
             self._add_gradients()
         for copy, _, _ in self._places:

@@ -16,7 +16,7 @@ from assetforge_diffusers.adapters import add_adapters, trainable
 from assetforge_diffusers.draws import Draws, Pick, Shuffle, draw, generator, key
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.feeder import Feed, Feeder
-from assetforge_diffusers.graphs import CudaRecorder, StepGraphs
+from assetforge_diffusers.graphs import CudaRecorder, StepGraphs, are_recorded
 from assetforge_diffusers.half_factors import HalfFactors
 from assetforge_diffusers.layouts import LAID_OUT, gates_apart, keep_channels_together
 from assetforge_diffusers.machine import Machine, choose_attention
@@ -161,12 +161,9 @@ class TrainingLoop:
         return loss.detach()
 
     def _recording(self) -> StepGraphs | None:
-        """Where steps can be recorded: on CUDA, when they neither draw random numbers nor wait for weights from main memory."""
-        params, machine = self.params, self.machine
-        steady = not params.dropout and not params.offload and machine.accelerator.scaler is None
-        if machine.device.type != "cuda" or not params.cuda_graphs or not steady:
+        if not are_recorded(self.params, self.machine):
             return None
-        return StepGraphs(self._learn, self.trained, CudaRecorder(machine.device))
+        return StepGraphs(self._learn, self.trained, CudaRecorder(self.machine.device))
 
     @property
     def trouble(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["Half", "LoraProduct", "TrainedFactors", "lora_products"]
+__all__ = ["HalfCopies", "LoraProduct", "TrainedFactors", "lora_products"]
 
 
 class TrainedFactors(NamedTuple):
@@ -26,7 +26,7 @@ class TrainedFactors(NamedTuple):
     strength: float
 
 
-class Half(NamedTuple):
+class HalfCopies(NamedTuple):
     """Copies of a layer's factors in half precision.
 
     Attributes:
@@ -42,17 +42,17 @@ class LoraProduct:
     """A layer that may be computed by :func:`lora_products`.
 
     Attributes:
-        half: Copies of its factors to compute with; ``None`` when it makes its own.
+        copies: Of its factors, to compute with; ``None`` when it makes its own.
     """
 
-    half: Half | None = None
+    copies: HalfCopies | None = None
 
     def base(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None] | None:
         """Weight, (outputs, inputs), and bias, frozen and in the precision of ``x``; ``None`` when it does more with ``x`` than multiply."""
         raise NotImplementedError
 
-    def own_half(self, dtype: torch.dtype) -> Half:
-        """Its own factors in another precision."""
+    def own_copies(self, dtype: torch.dtype) -> HalfCopies:
+        """Of its own factors, made now."""
         raise NotImplementedError
 
     def parameters_of_factors(self) -> TrainedFactors | None:
@@ -71,21 +71,22 @@ def lora_products(layers: Sequence[Any], x: torch.Tensor) -> list[torch.Tensor] 
     weights, biases = [weight for weight, _ in bases], [bias for _, bias in bases if bias is not None]
     if biases and len(biases) < len(bases):
         return None
-    halves = [layer.half for layer in layers]
-    if not _together(halves, x.dtype):
-        halves = [layer.own_half(x.dtype) for layer in layers]
-    one = len(layers) == 1 or all(half.inner is halves[0].inner for half in halves)
-    inner = halves[0].inner if one else torch.cat([half.inner for half in halves])
-    answers: list[torch.Tensor] = _forward(x, weights, biases, inner, [half.outer for half in halves])
+    copies = [layer.copies for layer in layers]
+    if _together(copies, x.dtype):
+        inner = copies[0].inner
+    else:
+        copies = [layer.own_copies(x.dtype) for layer in layers]
+        inner = copies[0].inner if len(copies) == 1 else torch.cat([one.inner for one in copies])
+    answers: list[torch.Tensor] = _forward(x, weights, biases, inner, [one.outer for one in copies])
     return answers[:-1]
 
 
-def _together(halves: Sequence[Half | None], dtype: torch.dtype) -> bool:
+def _together(copies: Sequence[HalfCopies | None], dtype: torch.dtype) -> bool:
     """Whether copies are those of just these layers."""
-    first = halves[0]
-    if first is None or any(half is None or half.inner is not first.inner for half in halves):
+    first = copies[0]
+    if first is None or any(one is None or one.inner is not first.inner for one in copies):
         return False
-    ranks = sum(half.outer.shape[1] for half in halves if half is not None)
+    ranks = sum(one.outer.shape[1] for one in copies if one is not None)
     return ranks == len(first.inner) and first.inner.dtype == dtype
 
 
@@ -109,13 +110,8 @@ def _forward(
 
 @_forward.register_fake
 def _(
-    x: torch.Tensor,
-    weights: list[torch.Tensor],
-    biases: list[torch.Tensor],
-    inner: torch.Tensor,
-    outers: list[torch.Tensor],
+    x: torch.Tensor, weights: list[torch.Tensor], _biases: Any, inner: torch.Tensor, _outers: Any
 ) -> list[torch.Tensor]:
-    del biases, outers
     small = x.new_empty((x.numel() // x.shape[-1], len(inner)))
     return [*(x.new_empty((*x.shape[:-1], len(weight))) for weight in weights), small]
 
@@ -148,15 +144,14 @@ def _backward(
 
 @_backward.register_fake
 def _(
-    gradients: list[torch.Tensor],
+    _gradients: Any,
     x: torch.Tensor,
-    small: torch.Tensor,
-    weights: list[torch.Tensor],
+    _small: Any,
+    _weights: Any,
     inner: torch.Tensor,
     outers: list[torch.Tensor],
     asked: bool,
 ) -> list[torch.Tensor]:
-    del gradients, small, weights
     given = [x.new_empty(x.shape)] if asked else []
     return [inner.new_empty(inner.shape), *(outer.new_empty(outer.shape) for outer in outers), *given]
 

@@ -31,6 +31,7 @@ from torch.utils._pytree import tree_iter
 from assetforge.errors import AssetForgeError, PluginError
 from assetforge_diffusers.cache import digest_of
 from assetforge_diffusers.families.base import Family
+from assetforge_diffusers.graphs import are_recorded
 from assetforge_diffusers.machine import Machine
 from assetforge_diffusers.material import Batch
 from assetforge_diffusers.networks import adapt, checkpoint_gradients, denoiser_config, text_config
@@ -194,8 +195,7 @@ class Estimator:
         found = self._known[key]
         count = sum(shape.numel() for shape in found.trained)
         optimizer, update = _optimizer_bytes(params, found.trained)
-        recorded = self._machine.device.type == "cuda" and params.cuda_graphs and not params.offload
-        held = 4 * count if recorded else 0  # gradients stay where they were recorded
+        held = 4 * count if are_recorded(params, self._machine) else 0  # gradients stay where they were recorded
         worst = max(found.peak + held, found.saved, 4 * count + update)
         return Estimate(
             weights=found.weights,

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from assetforge.errors import UsageError
 from assetforge_diffusers.keys.layer import Layer
-from assetforge_diffusers.lora_products import Half, LoraProduct, TrainedFactors, lora_products
+from assetforge_diffusers.lora_products import HalfCopies, LoraProduct, TrainedFactors, lora_products
 from assetforge_diffusers.params import LoraTrainerParams
 
 __all__ = [
@@ -102,10 +102,10 @@ class _LoraLinear(_Following, LoraProduct, lora.Linear):
         plain = self._worn(x) and type(layer) is torch.nn.Linear and layer.weight.dtype == x.dtype
         return (layer.weight, layer.bias) if plain else None
 
-    def own_half(self, dtype: torch.dtype) -> Half:
+    def own_copies(self, dtype: torch.dtype) -> HalfCopies:
         """See :class:`assetforge_diffusers.lora_products.LoraProduct`."""
         worn = next(name for name in self.active_adapters if name in self.lora_A)
-        return Half(self.lora_A[worn].weight.to(dtype), self._outer(worn, dtype))
+        return HalfCopies(self.lora_A[worn].weight.to(dtype), self._outer(worn, dtype))
 
     def parameters_of_factors(self) -> TrainedFactors | None:
         """See :class:`assetforge_diffusers.lora_products.LoraProduct`."""

@@ -108,14 +108,14 @@ def test_copies_are_fresh_within_and_gone_outside(unet: torch.nn.Module) -> None
                 parameter.mul_(1.5)
         changed = ask(unet)
         with copies:
-            assert all(layer.half is not None for layer in layers)
+            assert all(layer.copies is not None for layer in layers)
             assert torch.equal(ask(unet), changed)
     assert not torch.equal(before, changed)
-    assert all(layer.half is None for layer in layers)
+    assert all(layer.copies is None for layer in layers)
     with suppress(ValueError), copies:
         ask(unet).float().mean().backward()
         raise ValueError("broken")
-    assert all(layer.half is None for layer in layers)
+    assert all(layer.copies is None for layer in layers)
     assert all(parameter.grad is None for layer in layers for parameter in layer.parameters_of_factors()[:2])
 
 

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from memory_world import Step, allocations, one_view, open_tiny
 
 from assetforge.errors import PluginError, UsageError
+from assetforge_diffusers.graphs import are_recorded
 from assetforge_diffusers.ladder import Fit, Rung, fitting, ladder, preflight, relieve
 from assetforge_diffusers.machine import Machine, take_machine
 from assetforge_diffusers.memory import Estimate, Estimator, gib, memory_limit
@@ -104,6 +106,23 @@ def test_every_part_is_in_the_sum_and_in_the_sentence() -> None:
     for part in ("about 7.2 GiB", "5.0 GiB for the base", "0.8 GiB for the adapters", "1.0 GiB kept", "0.5 GiB more"):
         assert part in sentence
     assert gib(3 * 2**20) == "3.0 MiB"
+
+
+def test_gradients_of_recorded_steps_are_held_throughout(estimator: Estimator, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = LoraTrainerParams(**ASKED)
+    plain = estimator(params)
+    monkeypatch.setattr("assetforge_diffusers.memory.are_recorded", lambda *_: True)
+    assert estimator(params).total == plain.total + plain.gradients
+
+
+def test_only_steady_steps_on_a_gpu_are_recorded(machine: Machine) -> None:
+    gpu = SimpleNamespace(device=torch.device("cuda"), accelerator=SimpleNamespace(scaler=None))
+    scaled = SimpleNamespace(device=torch.device("cuda"), accelerator=SimpleNamespace(scaler="scaler"))
+    assert are_recorded(LoraTrainerParams(), gpu)
+    assert not are_recorded(LoraTrainerParams(), machine)
+    assert not are_recorded(LoraTrainerParams(), scaled)
+    for settings in ({"cuda_graphs": False}, {"dropout": 0.1}, {"offload": True, "quantize": "int8"}):
+        assert not are_recorded(LoraTrainerParams(**settings), gpu)
 
 
 def test_networks_chance_and_memories_stay_as_they_are(folder: Path, machine: Machine) -> None:
