@@ -182,7 +182,7 @@ def export(address: str, destination: Path, /, *, to: Annotated[str, Parameter(n
     def text() -> None:
         plain(f"{report.pictures} pictures of {report.dataset} are in {report.destination}.")
         if report.masks:
-            say(f"{report.masks} of them have a mask, in masks/.")
+            say(f"Masks in masks/: {report.masks}.")
         if report.converted:
             say(f"{report.converted} of them were written as upright sRGB PNG files, which every tool shows alike.")
 
