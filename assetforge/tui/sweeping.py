@@ -7,18 +7,22 @@ goes at once, when the last reference to it goes.
 
 import gc
 import time
-from collections.abc import Iterable, Sequence
 
 from textual.app import App
 from textual.events import Event, InputEvent
-from textual.strip import Strip
+
+from assetforge.tui.letting_go import let_go
 
 __all__ = ["Sweeping"]
 
-_THRESHOLDS = (5_000, 10, 10)
-"""A full sweep after half a million objects more: 40 MB if all of them were in cycles, of which paging makes one in a hundred."""
+_THRESHOLDS = (5_000, 10, 1_000)
+"""Small sweeps are Python's, full ones are ours."""
 
 _QUIET_S = 2.0
+
+_FULL = 4
+"""After so many sweeps of what is not new any more, a full one is made also while keys come: a screen that was left is garbage, 5 MB of it."""
+
 _LOOK_S = 1.0
 
 
@@ -27,7 +31,7 @@ class Sweeping(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        _let_strips_go()
+        let_go()
         self._touched = 0.0
         self._sweeps = False
 
@@ -48,29 +52,12 @@ class Sweeping(App[None]):
             # Without a sweep before, which would be the longest of all: there are a few thousand objects of garbage now.
             gc.freeze()
             gc.set_threshold(*_THRESHOLDS)
-            self.set_interval(_LOOK_S, self.sweep_when_quiet)
+            self.set_interval(_LOOK_S, self.sweep_when_due)
 
-    def sweep_when_quiet(self) -> bool:
-        """Collect garbage when no key came for a while and something may have gathered; says whether it was done."""
-        if time.monotonic() - self._touched < _QUIET_S or not gc.get_count()[2]:
+    def sweep_when_due(self) -> bool:
+        """Collect garbage when no key came for a while and something may have gathered, or when much may have; says whether it was done."""
+        gathered = gc.get_count()[2]
+        if not gathered or (gathered < _FULL and time.monotonic() - self._touched < _QUIET_S):
             return False
         gc.collect()
         return True
-
-
-def _let_strips_go() -> None:
-    """Have lines that need not be divided not keep themselves.
-
-    Textual asks every line of every frame where it is to be divided. One that is shown whole is its own answer, which it then keeps, and is garbage that only a full sweep
-    finds: a hundred lines a page, each with seven caches. That was nine tenths of all garbage.
-    """
-    divide = Strip.divide
-    if getattr(divide, "lets_go", False):
-        return
-
-    def divided(strip: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
-        wanted = [cut for cut in cuts if cut <= strip.cell_length]
-        return [strip] if wanted == [strip.cell_length] else divide(strip, wanted)
-
-    divided.lets_go = True  # type: ignore[attr-defined]
-    Strip.divide = divided  # type: ignore[assignment,method-assign]

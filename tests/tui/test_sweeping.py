@@ -1,13 +1,11 @@
-"""When garbage is collected, and that lines of the screen are none."""
+"""When garbage is collected."""
 
 import gc
 import time
 
 import pytest
-from rich.segment import Segment
 from textual import events
 from textual.app import App
-from textual.strip import Strip
 from textual.widgets import Static
 
 from assetforge.tui import sweeping
@@ -17,51 +15,16 @@ from assetforge.tui.sweeping import Sweeping
 @pytest.fixture(autouse=True)
 def as_before():
     """What is set here is the whole process's."""
-    thresholds, divide = gc.get_threshold(), Strip.divide
+    thresholds = gc.get_threshold()
     yield
     gc.set_threshold(*thresholds)
     gc.unfreeze()
     gc.enable()
-    Strip.divide = divide
 
 
 class SweepingApp(Sweeping):
     def compose(self):
         yield Static("lines of\nthe screen")
-
-
-def swept_strips(use):
-    """How many lines only a sweep takes away."""
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        for number in range(20):
-            use(Strip([Segment(f"line {number}")]))
-        gc.collect()
-        return sum(isinstance(one, Strip) for one in gc.garbage)
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-
-
-class TestStrips:
-    def test_lines_shown_whole_are_no_garbage(self):
-        Sweeping()
-        assert not swept_strips(lambda strip: strip.divide([strip.cell_length]))
-
-    def test_lines_are_divided_as_ever(self):
-        before = [Strip([Segment("some words")]).divide(cuts) for cuts in ([4], [4, 10], [2, 4, 99], [10], [10, 12])]
-        Sweeping()
-        after = [Strip([Segment("some words")]).divide(cuts) for cuts in ([4], [4, 10], [2, 4, 99], [10], [10, 12])]
-        assert after == before
-
-    def test_it_is_mended_once(self):
-        Sweeping()
-        mended = Strip.divide
-        Sweeping()
-        assert Strip.divide is mended
 
 
 class TestMoments:
@@ -85,16 +48,23 @@ class TestMoments:
         async with app.run_test() as pilot:
             await pilot.press("x")
             monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 3))
-            assert not app.sweep_when_quiet()
+            assert not app.sweep_when_due()
             monkeypatch.setattr(sweeping, "_QUIET_S", 0.0)
-            assert app.sweep_when_quiet()
+            assert app.sweep_when_due()
+
+    async def test_not_only_quiet_ones_when_much_has_gathered(self, monkeypatch):
+        app = SweepingApp()
+        async with app.run_test() as pilot:
+            await pilot.press("x")
+            monkeypatch.setattr(gc, "get_count", lambda: (0, 0, sweeping._FULL))
+            assert app.sweep_when_due()
 
     async def test_only_when_there_may_be_something(self, monkeypatch):
         app = SweepingApp()
         async with app.run_test():
             monkeypatch.setattr(sweeping, "_QUIET_S", 0.0)
             monkeypatch.setattr(gc, "get_count", lambda: (4000, 9, 0))
-            assert not app.sweep_when_quiet()
+            assert not app.sweep_when_due()
 
     async def test_the_mouse_counts_too(self):
         app = SweepingApp()

@@ -1,36 +1,22 @@
 """Lines of a terminal that cost little to keep: half cells as pixels and escapes instead of hundreds of styled segments, and lines put together without taking them apart."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from rich.color import Color, ColorType
 from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
-from textual.cache import FIFOCache
 from textual.color import Color as Ground
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.strip import Strip
+
+from assetforge.tui.letting_go import FORGETS
 
 __all__ = ["CellStrip", "JoinedStrip", "LightStrip", "joined"]
 
 _UPPER_HALF = "▀"
 _RESET = "\x1b[0m"
-
-
-class _Forgets(FIFOCache[Any, Any]):
-    def __init__(self) -> None:
-        super().__init__(1)
-
-    def get(self, _key: Any, default: Any = None) -> Any:
-        return default
-
-    def __setitem__(self, _key: Any, _value: Any) -> None:
-        return
-
-
-_FORGETS = _Forgets()
 
 
 class LightStrip(Strip):
@@ -41,8 +27,8 @@ class LightStrip(Strip):
 
     __slots__ = ()
 
-    _divide_cache = _crop_cache = _style_cache = _filter_cache = _FORGETS
-    _line_length_cache = _crop_extend_cache = _offsets_cache = _FORGETS
+    _divide_cache = _crop_cache = _style_cache = _filter_cache = FORGETS
+    _line_length_cache = _crop_extend_cache = _offsets_cache = FORGETS
 
     def __init__(
         self, segments: Iterable[Segment], cell_length: int

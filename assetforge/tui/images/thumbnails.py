@@ -192,29 +192,34 @@ class Thumbnails:
             thread.start()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._closed)
-                if self._closed:
-                    return
-                place, ready = self._queue.popitem(last=True)
-                self._loading[place] = ready
-                ground = self._ground
-            try:
-                strips = self._draw(place, ground)
-            except Exception:  # noqa: BLE001
-                # A thread that dies would leave every later picture unloaded.
-                strips = broken_strips(*place[1:], ground)
-            with self._changed:
-                waiting = self._loading.pop(place, [])
-                if self._closed:
-                    return
-                if ground == self._ground:
-                    self._keep(place, strips)
-                    self._tell(waiting)
-                elif waiting:
-                    # The ground changed meanwhile: draw it again.
-                    self._queue.setdefault(place, []).extend(waiting)
+        while self._load_next():
+            pass
+
+    def _load_next(self) -> bool:
+        """Wait for a picture that is wanted and load it; false once everything is closed. A call of its own, so that nobody who waited for a picture is kept until the next."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            if self._closed:
+                return False
+            place, ready = self._queue.popitem(last=True)
+            self._loading[place] = ready
+            ground = self._ground
+        try:
+            strips = self._draw(place, ground)
+        except Exception:  # noqa: BLE001
+            # A thread that dies would leave every later picture unloaded.
+            strips = broken_strips(*place[1:], ground)
+        with self._changed:
+            waiting = self._loading.pop(place, [])
+            if self._closed:
+                return False
+            if ground == self._ground:
+                self._keep(place, strips)
+                self._tell(waiting)
+            elif waiting:
+                # The ground changed meanwhile: draw it again.
+                self._queue.setdefault(place, []).extend(waiting)
+        return True
 
     def _draw(self, place: Place, ground: Rgb) -> Sequence[Strip]:
         sha256, width, height = place

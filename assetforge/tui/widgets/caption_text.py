@@ -4,6 +4,8 @@ from textual.events import Key
 from textual.message import Message
 from textual.widgets import TextArea
 
+from assetforge.tui.letting_go import unwatch
+
 __all__ = ["CaptionText"]
 
 
@@ -29,6 +31,10 @@ class CaptionText(TextArea):
 
     def __init__(self, *, id: str) -> None:
         super().__init__("", soft_wrap=True, show_line_numbers=False, compact=True, id=id)
+
+    def on_unmount(self) -> None:
+        """The theme is no longer followed."""
+        unwatch(self.app, self)
 
     def on_key(self, event: Key) -> None:
         """Before the text takes it."""

@@ -158,6 +158,9 @@ class Picture(Widget):
 
     def on_unmount(self) -> None:
         """Let the terminal forget what it was given; a program that has left it is too late for that, see :func:`release_pictures`."""
+        # A signal keeps whoever listens until it is given next.
+        for signal in (self.app.theme_changed_signal, self.app.app_suspend_signal, self.app.app_resume_signal):
+            signal.unsubscribe(self)
         if self.app.is_running:
             self.release()
 
