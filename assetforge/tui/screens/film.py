@@ -9,7 +9,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input, OptionList, Static
+from textual.widgets import ContentSwitcher, Input, OptionList
 from textual.widgets.option_list import Option
 
 from assetforge.tui.actions import bindings
@@ -17,6 +17,7 @@ from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.asset_actions import AssetActions
 from assetforge.tui.screens.asset_card import AssetCard
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
+from assetforge.tui.widgets.filter_problem import FilterProblem
 from assetforge.tui.widgets.fitting import fitted
 from assetforge.tui.widgets.items import ListSource, VirtualItems
 from assetforge.tui.widgets.line_input import LineInput
@@ -111,7 +112,7 @@ class AssetsScreen(AssetActions, FilmScreen):
     def content(self) -> Iterable[Widget]:
         """Three panes; the outer two go when the terminal is narrow."""
         yield LineInput(placeholder="type:character status:review tag:rain trained:<7d", id="filter")
-        yield Static("", id="filter-problem", markup=False)
+        yield FilterProblem(id="filter-problem")
         with Horizontal(id="panes"):
             yield OptionList(id="groups", compact=True, markup=False)
             with ContentSwitcher(initial="gallery", id="middle"):
@@ -154,7 +155,6 @@ class AssetsScreen(AssetActions, FilmScreen):
     def on_mount(self) -> None:
         """Focus the assets; read them when the film is open."""
         self.query_one("#filter").display = False
-        self.query_one("#filter-problem").display = False
         self.items.focus()
 
     @property
@@ -213,9 +213,7 @@ class AssetsScreen(AssetActions, FilmScreen):
         if asked != self._asked:
             return
         self._shown = found
-        problem = self.query_one("#filter-problem", Static)
-        problem.display = bool(problems)
-        problem.update(Content(" ".join(plain(one) for one in problems)))
+        self.query_one(FilterProblem).say(problems)
         empty = "No asset fits the filter. Escape clears it." if self._filter else _NOTHING
         source = ListSource(self._shown, key=lambda row: row.id)
         for items in self.query(VirtualItems):

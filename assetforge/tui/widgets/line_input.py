@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from textual.geometry import Size
+from textual.reactive import Reactive
 from textual.widgets import Input
 
 from assetforge.tui.widgets.fitting import harmless
@@ -16,6 +18,9 @@ class LineInput(Input):
         value: What stands there at first.
         options: As of Textual's input.
     """
+
+    # A line takes the same room whatever is written; with Textual's value the whole screen is laid out anew for every letter.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0), layout=False)
 
     def __init__(self, value: str = "", **options: Any) -> None:
         super().__init__(harmless(value), select_on_focus=False, compact=True, **options)
