@@ -33,6 +33,7 @@ class FilmOverview:
         open_jobs: Number of jobs that are queued or running.
         last_activity: When something last happened, ISO 8601 in UTC; empty for a new film.
         problem: Why the facts could not be read; empty when they could.
+        older: That is because the database is older than this program; opening the film brings it up to date.
     """
 
     name: str
@@ -47,6 +48,7 @@ class FilmOverview:
     open_jobs: int = 0
     last_activity: str = ""
     problem: str = ""
+    older: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,8 @@ def film_overview(root: Path) -> FilmOverview:
         with closing(open_for_reading(paths.database)) as connection:
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             if revision != HEAD:
-                return FilmOverview(name=name, title=title, root=root, problem=_of_another_revision(revision))
+                said = _of_another_revision(revision)
+                return FilmOverview(name=name, title=title, root=root, problem=said, older=revision < HEAD)
             facts = connection.execute(_FILM, (states,)).fetchone()
     except (sqlite3.Error, TypeError) as error:
         full = isinstance(error, sqlite3.Error) and says_full_disk(database_error(error, paths.database, "read"))

@@ -31,6 +31,7 @@ class ComparisonCost:
         there: Pictures that are there already or are being rendered.
         reserve: At most how many more when the verdict is left open; 0 when there is no second look.
         seconds: About how long the pictures take, by those that the same renderer made of late; ``None`` without any.
+        has_quick: Whether there is a quick size of the suite to take instead.
     """
 
     version: str
@@ -40,6 +41,7 @@ class ComparisonCost:
     there: int
     reserve: int
     seconds: float | None
+    has_quick: bool
 
 
 def comparison_cost(
@@ -81,6 +83,7 @@ def comparison_cost(
         there=sum(len(one.plan["cells"]) for key, one in unique.items() if key in there),
         reserve=chosen.reserve * len(unique) if looks_twice else 0,
         seconds=None if seconds is None else seconds * missing,
+        has_quick=not quick and chosen.quick > 0,
     )
 
 

@@ -73,9 +73,7 @@ def export_dataset(project: Project, address: str, exporter: str, destination: P
         raise UsageError(
             f"The exporter {exporter!r} does not write datasets.", hint="`assetforge plugin list` shows what there is."
         )
-    destination = destination.expanduser().absolute()
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise UsageError(f"{destination} is not an empty folder.", hint="Name a new folder; nothing was written.")
+    destination = check_destination(destination)
     dataset = get_dataset(project, address)
     asset = get_asset(project, dataset.asset)
     writer: Exporter = load(registered.spec.load)()
@@ -101,6 +99,23 @@ def export_dataset(project: Project, address: str, exporter: str, destination: P
         masks=sum(item.mask is not None for item in items),
         files=tuple(destination / path.relative_to(folder) for path in written),
     )
+
+
+def check_destination(destination: Path) -> Path:
+    """The folder as an absolute path.
+
+    Raises:
+        UsageError: It exists and is not an empty folder.
+        StorageError: It cannot be looked at.
+    """
+    destination = destination.expanduser().absolute()
+    try:
+        taken = destination.exists() and (not destination.is_dir() or any(destination.iterdir()))
+    except OSError as error:
+        raise storage_error(error, destination, "read") from error
+    if taken:
+        raise UsageError(f"{destination} is not an empty folder.", hint="Name a new folder; nothing was written.")
+    return destination
 
 
 def _run(writer: Exporter, items: list[ExportItem], folder: Path, about: dict[str, str], name: str) -> list[Path]:

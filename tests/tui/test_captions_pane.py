@@ -150,7 +150,7 @@ async def test_prefix_tag_and_trigger_work_on_the_marked_ones_or_on_all(small_fi
         await asked(pilot, ConfirmDialog)
         await press(pilot, "y")
         await until(pilot, lambda: all("harbour" in one for one in captions(small_film).values()))
-        await by_rule(pilot, "t")
+        await by_rule(pilot, "m")
         await sees(pilot, "Which words shall the trigger")
         await write(pilot, "harbour")
         await press(pilot, "enter")

@@ -7,8 +7,10 @@ from assetforge.actor import acting_as
 from assetforge.db.models_jobs import Comparison
 from assetforge.db.models_review import CellView, Vote
 from assetforge.jobs import background
+from assetforge.services.assets import set_asset
 from assetforge.services.comparison import list_comparisons, request_comparison
 from assetforge.services.reviews import blind_pairs, note_view, review_status
+from assetforge.services.suites import add_suite
 from assetforge.services.versions import resolve_version
 from assetforge.tui.screens import compare_looking
 from assetforge.tui.screens.compare import CompareScreen, open_comparison
@@ -321,6 +323,31 @@ async def test_a_version_without_a_comparison_is_offered_one_with_what_it_costs(
         app.run_worker(open_comparison(app, app.session, "mara/v2"), exit_on_error=False)
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         await until(pilot, lambda: app.screen.comparison_id == info.id)
+
+
+async def test_the_quick_size_of_a_suite_is_offered_with_what_it_costs(world, program, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(background, "ensure_supervisor", lambda _project: None)
+    file = tmp_path / "patient.toml"
+    file.write_text(
+        'name = "patient"\nfamily = "sd15"\nasset_types = ["character"]\nsteps = 2\nwidth = 32\nheight = 32\n[[blocks]]\n'
+        'name = "core"\nprompts = ["{trigger} by day", "{trigger} by night", "{trigger} at sea"]\nseeds = [1]\nquick = 1\n'
+    )
+    add_suite(world.project, file)
+    set_asset(world.project, "mara", suite="patient")
+    async with (app := program(world.project.root)).run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.session is not None and app.session.is_open and app.pictures)
+        app.run_worker(open_comparison(app, app.session, "mara/v2"), exit_on_error=False)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.pause()
+        for text in (
+            "9 pictures to render. Suite patient.",
+            "3 pictures to render. Suite patient-quick.",
+            "k  quick size",
+        ):
+            assert text in words(app)
+        await pilot.press("k")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await until(pilot, lambda: [one.suite for one in list_comparisons(world.project)] == ["patient-quick"])
 
 
 async def test_a_decision_belongs_to_the_comparison_it_rests_on(world, program, compared):  # noqa: F811

@@ -85,14 +85,18 @@ async def test_a_version_is_exported_and_what_hinders_it_is_told(small_film, pro
     async with program(small_film).run_test(size=(80, 24)) as pilot:
         app = pilot.app
         await asset(pilot, "mara", "datasets")
-        for folder in (full, tmp_path / "out"):
-            await press(pilot, "e")
-            dialog = await asked(pilot, FieldsDialog)
-            assert_aligned(app)
-            dialog.query_one("#field-folder", Input).value = str(folder)
-            dialog.query_one("#field-folder", Input).focus()
-            await press(pilot, "enter")
-            await until(pilot, lambda folder=folder: str(folder)[-20:] in told(app).replace("\n", " "))
+        await press(pilot, "e")
+        dialog = await asked(pilot, FieldsDialog)
+        assert_aligned(app)
+        field = dialog.query_one("#field-folder", Input)
+        field.value = str(full)
+        field.focus()
+        await press(pilot, "enter")
+        await sees(pilot, "is not an empty folder. Name a new folder")
+        assert app.screen is dialog
+        field.value = str(tmp_path / "out")
+        await press(pilot, "enter")
+        await until(pilot, lambda: str(tmp_path / "out")[-20:] in told(app).replace("\n", " "))
     assert len(list((tmp_path / "out").rglob("*.png"))) == 11
     assert [one.name for one in full.iterdir()] == ["something"]
 

@@ -85,7 +85,7 @@ async def test_a_new_film_needs_a_name_and_is_opened(program, home):
         await until(pilot, lambda: app.session.root.name == "good-name")
 
 
-async def test_a_film_that_is_there_already_is_told_and_nothing_is_lost(small_film, program):
+async def test_a_film_that_is_there_already_is_said_where_it_was_written_and_nothing_is_lost(small_film, program):
     async with program().run_test(size=(120, 40)) as pilot:
         app = pilot.app
         await listed(pilot, 1)
@@ -93,8 +93,11 @@ async def test_a_film_that_is_there_already_is_told_and_nothing_is_lost(small_fi
         await until(pilot, lambda: isinstance(app.screen, FieldsDialog))
         await write(pilot, "night-harbour")
         await press(pilot, "enter", "enter")
-        await until(pilot, lambda: "night-harbour" in told(app))
-        await until(pilot, lambda: isinstance(app.screen, FilmsScreen))
+        await sees(pilot, "New film", "exists and is not empty")
+        await until(pilot, lambda: not told(app))
+        app.screen.query_one("#field-name", Input).value = "night-harbour-2"
+        await press(pilot, "enter")
+        await until(pilot, lambda: app.session is not None and app.session.root.name == "night-harbour-2")
 
 
 async def test_the_demo_is_asked_for(program, home):

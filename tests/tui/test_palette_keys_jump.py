@@ -238,7 +238,7 @@ async def test_the_last_line_shows_the_keys_that_matter_and_can_be_clicked(small
         line = str(screen.query_one(KeyLine).render())
         assert line.endswith("^p everything")
         assert len(line) <= 78
-        at = line.index("n new asset")
+        at = line.index("n new")
         await pilot.click(KeyLine, offset=(at + 1, 0))
         await until(pilot, lambda: "New asset" in shown(app))
         await press(pilot, "escape")

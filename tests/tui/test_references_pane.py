@@ -1,5 +1,6 @@
 """References of an asset: filter, sort, marks, exclude and restore, rights, split, repeats, captions, freeze, viewer."""
 
+from PIL import Image as Pillow
 from textual.widgets import Input
 
 from assetforge.services.datasets import list_datasets
@@ -112,9 +113,8 @@ async def test_rights_split_repeats_and_caption(small_film, program):
         await sees(pilot, "whole number")
         dialog.query_one(Input).value = "99999"
         await press(pilot, "enter")
-        await until(pilot, lambda: "cannot be shown 99999 times" in told(app))
-        await press(pilot, "n")
-        dialog = await asked(pilot, TextDialog)
+        await sees(pilot, "cannot be shown 99999 times")
+        assert app.screen is dialog
         dialog.query_one(Input).value = "3"
         await press(pilot, "enter")
         await until(pilot, lambda: "3 times per epoch" in shown(app))
@@ -131,6 +131,43 @@ async def test_rights_split_repeats_and_caption(small_film, program):
         3,
         "a lamp [/b] in the rain",
     )
+
+
+async def test_a_crop_and_a_mask_are_said_again_until_they_fit_and_taken_away(small_film, program, tmp_path):
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        pane = await asset(pilot, "mara", "references")
+        await press(pilot, "home")
+        row = pane.items.current
+        mask = tmp_path / "the [mask].png"
+        Pillow.new("L", (row.width, row.height), 255).save(mask)
+        await press(pilot, "C")
+        dialog = await asked(pilot, TextDialog)
+        await write(pilot, "0,0,4000,20")
+        await press(pilot, "enter")
+        await sees(pilot, "reaches beyond")
+        assert app.screen is dialog
+        dialog.query_one(Input).value = "8,4,40,36"
+        await press(pilot, "enter")
+        await sees(pilot, "cropped to 8,4,40,36")
+        await press(pilot, "M")
+        dialog = await asked(pilot, FieldsDialog)
+        await write(pilot, str(tmp_path / "none here.png"))
+        await press(pilot, "enter")
+        await sees(pilot, "none here.png")
+        assert app.screen is dialog
+        dialog.query_one(Input).value = str(mask)
+        await press(pilot, "enter")
+        await sees(pilot, "with a mask")
+        for key, words in (("C", "cropped to"), ("M", "with a mask")):
+            await press(pilot, key)
+            dialog = await asked(pilot, TextDialog if key == "C" else FieldsDialog)
+            dialog.query_one(Input).value = ""
+            await press(pilot, "enter")
+            await until(pilot, lambda words=words: words not in shown(app))
+        assert_aligned(app)
+    one = next(one for one in infos(small_film) if one.address == row.address)
+    assert (one.crop, one.mask) == ("", "")
 
 
 async def test_a_freeze_warns_of_missing_captions(small_film, program):
@@ -169,7 +206,7 @@ async def test_an_address_puts_the_cursor_there(small_film, program):
 
 async def test_a_page_that_cannot_be_read_is_drawn_as_missing_and_told_once(small_film, program, monkeypatch):
     from assetforge.errors import BusyError
-    from assetforge.tui.screens import references
+    from assetforge.tui.screens import reference_actions, references
 
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
@@ -179,6 +216,7 @@ async def test_a_page_that_cannot_be_read_is_drawn_as_missing_and_told_once(smal
             raise BusyError("Another process kept the film locked.", hint="Try again.")
 
         monkeypatch.setattr(references, "reference_rows", busy)
+        monkeypatch.setattr(reference_actions, "reference_rows", busy)
         pane.film_changed()
         await until(pilot, lambda: "kept the film locked" in told(app))
         await press(pilot, "down", "down", "x", "v", "home", "end", "enter", "e", "h")
@@ -195,7 +233,7 @@ async def test_a_writer_that_keeps_the_film_locked_is_told_and_nothing_waits(sma
     from assetforge.db import engine
     from assetforge.paths import ProjectPaths
 
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 300)
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 1000)
     holder = sqlite3.connect(ProjectPaths(small_film).database, isolation_level=None)
     async with program(small_film).run_test(size=(120, 40)) as pilot:
         app = pilot.app
@@ -204,7 +242,10 @@ async def test_a_writer_that_keeps_the_film_locked_is_told_and_nothing_waits(sma
         await press(pilot, "ctrl+a", "R")
         await asked(pilot, TextDialog)
         await write(pilot, "cleared")
-        await press(pilot, "enter", "v")
+        await press(pilot, "enter", "escape")
+        # Nobody has to wait for that, and whoever does not is told.
+        await back(pilot)
+        await press(pilot, "v")
         await until(pilot, lambda: isinstance(pane.items, VirtualTable))
         await until(pilot, lambda: "locked" in told(app))
         holder.execute("ROLLBACK")

@@ -381,11 +381,10 @@ async def test_a_lora_is_imported_and_what_cannot_be_is_asked_again(world, progr
         screen.query_one("#field-file", Input).value = str(file)
         screen.query_one("#field-note", Input).focus()
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, FieldsDialog) and app.screen is not screen)
-        await pilot.pause()
-        assert "does not say which model family" in app.screen.query_one(".dialog-about", Static).content.plain
-        app.screen.query_one("#field-family", Input).value = "sd15"
-        app.screen.query_one("#field-note", Input).focus()
+        problem = screen.query_one(".dialog-problem", Static)
+        await until(pilot, lambda: "does not say which model family" in problem.content.plain)
+        assert "--family" not in problem.content.plain
+        screen.query_one("#field-family", Input).value = "sd15"
         await pilot.press("enter")
         await until(pilot, lambda: said)
         await until(pilot, lambda: said == ["mara/v3 is taken in, for sd15."])

@@ -151,6 +151,10 @@ class AssetActions(_Base):
         from assetforge.services.assets import add_asset
         from assetforge.tui.screens.dialogs import Field, FieldsDialog
 
+        async def add(answer: dict[str, str]) -> str:
+            values: dict[str, Any] = {key: value.strip() for key, value in answer.items()}
+            return (await self.session.run(add_asset, values.pop("name"), values.pop("type"), **values)).name
+
         dialog = FieldsDialog(
             "New asset",
             [
@@ -161,14 +165,13 @@ class AssetActions(_Base):
             ],
             "The trigger is a word that the base model does not know; it calls the LoRA.",
             check=_name_problem,
+            take=add,
         )
         # The question is there at once, since people write on; what plugins add to the types comes when they are loaded.
         self._offer_types(dialog)
-        answer = await self.app.push_screen_wait(dialog)
-        if isinstance(answer, dict):
-            values: dict[str, Any] = {key: value.strip() for key, value in answer.items()}
-            added = await self.session.run(add_asset, values.pop("name"), values.pop("type"), **values)
-            self.film_app.tell(f"{added.name} is there. i imports pictures.")
+        name = await self.app.push_screen_wait(dialog)
+        if isinstance(name, str):
+            self.film_app.tell(f"{name} is there. i imports pictures.")
 
     @acting
     async def _offer_types(self, dialog: "FieldsDialog") -> None:
@@ -206,14 +209,16 @@ class AssetActions(_Base):
             ),
             Field(name="suite", title="suite", value=now.suite, choices=[("as the type says", ""), *suites]),
         ]
-        answer = await self.app.push_screen_wait(
-            FieldsDialog(f"Change {row.name}", fields, "Frozen datasets keep the words they have.")
-        )
-        if isinstance(answer, dict):
-            changes = {one.name: answer[one.name] for one in fields if answer[one.name] != one.value}
+
+        async def change(answer: dict[str, str]) -> bool:
+            changes: dict[str, Any] = {one.name: answer[one.name] for one in fields if answer[one.name] != one.value}
             if changes:
                 await self.session.run(set_asset, row.name, **changes)
-                self.film_app.tell(f"{row.name} is changed.")
+            return bool(changes)
+
+        about = "Frozen datasets keep the words they have."
+        if await self.app.push_screen_wait(FieldsDialog(f"Change {row.name}", fields, about, take=change)):
+            self.film_app.tell(f"{row.name} is changed.")
 
     @acting
     async def action_archive(self) -> None:

@@ -164,7 +164,7 @@ class CaptionsPane(Pane):
             if marks := len(self._table.marks):
                 parts.append(Content.styled(f"◆ {number(marks)} marked", "$primary"))
             parts.append(dim("the trigger is put in when it is trained"))
-        self.query_one("#cap-line", Static).update(Content("   ").join(parts))
+        self.query_one("#cap-line", Static).update(Content("   ").join(parts), layout=False)
 
     def on_virtual_items_marks_changed(self, _event: VirtualItems.MarksChanged) -> None:
         """Say how many."""

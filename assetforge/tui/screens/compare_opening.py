@@ -1,10 +1,11 @@
 """The way from a version to its comparison: the one that decisions rest on, one that is being made, or the offer to make one."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog, TextDialog
+from assetforge.tui.screens.dialogs import OTHER, Choice, ChoiceDialog, ConfirmDialog, TextDialog
 from assetforge.tui.words import count_of, duration, plain
 
 if TYPE_CHECKING:
@@ -51,8 +52,17 @@ def _known(project: "Project", address: str) -> int | None:
         return next((one.id for one in list_comparisons(project, address) if one.state == "queued" and one.jobs), None)
 
 
-async def ask_for_comparison(app: "FilmApp", session: "FilmSession", version: str, base: str = "") -> int | None:
+async def ask_for_comparison(
+    app: "FilmApp", session: "FilmSession", version: str, base: str = "", *, offer_quick: bool = True
+) -> int | None:
     """Say what a comparison takes, and queue it after a yes; its number, or ``None`` after a no.
+
+    Args:
+        app: The program.
+        session: The open film.
+        version: The version under test.
+        base: The baseline; chosen by the service when it is left out.
+        offer_quick: Offer the suite's quick size too, where there is one.
 
     Raises:
         AssetForgeError: As the services say.
@@ -62,9 +72,14 @@ async def ask_for_comparison(app: "FilmApp", session: "FilmSession", version: st
     cost = await session.run(comparison_cost, version, base)
     against = cost.baseline or "the bare base"
     title = f"Compare {plain(cost.version)} with {plain(against)}?"
-    if not await app.push_screen_wait(ConfirmDialog(title, _takes(cost), yes="Compare")):
+    about, other = _takes(cost), None
+    if offer_quick and cost.has_quick:
+        quick = await session.run(partial(comparison_cost, quick=True), version, base)
+        about, other = Content("\n").join([about, _takes(quick)]), ("k", "Quick size")
+    answer = await app.push_screen_wait(ConfirmDialog(title, about, yes="Compare", other=other))
+    if answer is None:
         return None
-    return (await session.run(_request, version, base)).id
+    return (await session.run(_request, version, base, answer == OTHER)).id
 
 
 def _takes(cost: "ComparisonCost") -> Content:
@@ -84,11 +99,11 @@ def _takes(cost: "ComparisonCost") -> Content:
     return Content(said)
 
 
-def _request(project: "Project", version: str, base: str) -> "ComparisonInfo":
+def _request(project: "Project", version: str, base: str, quick: bool) -> "ComparisonInfo":
     from assetforge.jobs.background import ensure_supervisor
     from assetforge.services.comparison import request_comparison
 
-    info = request_comparison(project, version, base)
+    info = request_comparison(project, version, base, quick=quick)
     if info.jobs:
         ensure_supervisor(project)
     return info
@@ -117,7 +132,7 @@ async def ask_for_more(app: "FilmApp", session: "FilmSession", comparison_id: in
     if chosen == "reserve":
         return await session.run(_extend, info.id)
     if chosen == "whole":
-        return await ask_for_comparison(app, session, info.version, info.baseline)
+        return await ask_for_comparison(app, session, info.version, info.baseline, offer_quick=False)
     if chosen == "approved":
         return await ask_for_comparison(app, session, info.version)
     if chosen == "own":

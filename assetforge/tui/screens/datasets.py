@@ -272,11 +272,15 @@ class DatasetsPane(Pane):
     @acting
     async def action_export(self) -> None:
         """Write the version in another tool's form."""
-        from assetforge.services.dataset_export import export_dataset
+        from assetforge.services.dataset_export import check_destination, export_dataset
 
         row = self._table.current
         if row is None:
             return
+
+        async def chosen(answer: dict[str, str]) -> tuple[str, Path]:
+            return answer["exporter"], await self.session.call(check_destination, Path(answer["folder"].strip()))
+
         exporters = await self.session.run(_exporters)
         answer = await self.app.push_screen_wait(
             FieldsDialog(
@@ -292,11 +296,11 @@ class DatasetsPane(Pane):
                     ),
                 ],
                 "The folder must not exist yet, or be empty. Captions get the trigger, as in training.",
+                take=chosen,
             )
         )
-        if isinstance(answer, dict):
-            folder = Path(answer["folder"].strip()).expanduser()
-            report = await self.session.run(export_dataset, row.address, answer["exporter"], folder)
+        if isinstance(answer, tuple):
+            report = await self.session.run(export_dataset, row.address, *answer)
             self.film_app.tell(f"{count_of(report.pictures, 'picture')} of {report.dataset} in {report.destination}.")
 
 

@@ -1,8 +1,9 @@
 """Questions: a text, a choice, several fields, yes or no. Each is a small window; escape answers nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -10,17 +11,27 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantFocus, Key
 from textual.suggester import Suggester
 from textual.widgets import Button, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
+from assetforge.errors import AssetForgeError
 from assetforge.tui.screens.window import Window
+from assetforge.tui.typed import ACTING
 from assetforge.tui.widgets.fitting import fitted
 from assetforge.tui.widgets.line_input import LineInput
 from assetforge.tui.words import plain
 
-__all__ = ["Choice", "ChoiceDialog", "ConfirmDialog", "Field", "FieldsDialog", "TextDialog", "WhyDialog"]
+if TYPE_CHECKING:
+    from assetforge.tui.app import FilmApp
+
+__all__ = ["OTHER", "Choice", "ChoiceDialog", "ConfirmDialog", "Field", "FieldsDialog", "TextDialog", "WhyDialog"]
+
+A = TypeVar("A")
+
+OTHER = "other"
+"""What a :class:`ConfirmDialog` gives for its other yes."""
 
 _TITLE = 160
 _CHOICE = 48
@@ -48,12 +59,59 @@ class _Dialog(Window[object]):
         self.dismiss(None)
 
 
+class _Asking(_Dialog, Generic[A]):
+    """A window that something is written in.
+
+    Args:
+        title: What is asked.
+        about: More about it.
+        take: Does what the answer asks for; what it gives is given instead of the answer. What it refuses is said in the window, and what was written still stands there.
+    """
+
+    def __init__(
+        self, title: str, about: Content | str = "", *, take: Callable[[A], Coroutine[Any, Any, object]] | None = None
+    ) -> None:
+        super().__init__(title, about)
+        self._take, self._taking = take, False
+
+    def _answer(self, answer: A, problem: str) -> None:
+        """Give an answer, or say what is wrong with it."""
+        if self._taking:
+            return
+        self._say(problem)
+        if problem:
+            return
+        if self._take is None:
+            self.dismiss(answer)
+        else:
+            self._taking = True
+            # The program's: whoever leaves while something takes long is told what went wrong.
+            work = cast("Any", partial(self._do, self._take(answer)))
+            self.app.run_worker(work, group="taking", description=ACTING, exit_on_error=False)
+
+    async def _do(self, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            self.dismiss(await work)
+        except AssetForgeError as error:
+            if self.is_current:
+                self._say(str(error))
+            else:
+                cast("FilmApp", self.app).tell_error(error)
+        except Exception as error:  # noqa: BLE001 - whatever a service or a plugin raises, what was written stays
+            cast("FilmApp", self.app).tell_error(error)
+        finally:
+            self._taking = False
+
+    def _say(self, problem: str) -> None:
+        self.query_one(".dialog-problem", Static).update(_lines(problem))
+
+
 def _lines(text: str) -> Content:
     """A text of several lines, each of them harmless."""
     return Content("\n".join(plain(line) for line in text.splitlines()))
 
 
-class TextDialog(_Dialog):
+class TextDialog(_Asking[str]):
     """Asks for one text; gives it, or ``None``.
 
     Args:
@@ -63,6 +121,7 @@ class TextDialog(_Dialog):
         placeholder: What could stand there.
         check: Says in a sentence why a text cannot be, or nothing.
         empty: Whether nothing is an answer.
+        take: Does what the text asks for.
     """
 
     def __init__(
@@ -74,8 +133,9 @@ class TextDialog(_Dialog):
         placeholder: str = "",
         check: Callable[[str], str] | None = None,
         empty: bool = False,
+        take: Callable[[str], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
-        super().__init__(title, about)
+        super().__init__(title, about, take=take)
         self._value, self._placeholder, self._check, self._empty = value, placeholder, check, empty
 
     def compose(self) -> ComposeResult:
@@ -91,10 +151,7 @@ class TextDialog(_Dialog):
         problem = self._check(event.value) if self._check else ""
         if not problem and not event.value.strip() and not self._empty:
             problem = "Write something, or leave with escape."
-        if problem:
-            self.query_one(".dialog-problem", Static).update(_lines(problem))
-        else:
-            self.dismiss(event.value)
+        self._answer(event.value, problem)
 
 
 class WhyDialog(TextDialog):
@@ -107,29 +164,49 @@ class WhyDialog(TextDialog):
 
 
 class ConfirmDialog(_Dialog):
-    """Yes or no; gives ``True`` or ``None``. No is focused."""
+    """Yes or no; gives ``True`` or ``None``. No is focused.
+
+    Args:
+        title: What is asked.
+        about: More about it.
+        yes: What the yes does.
+        other: A key and what it does, for another yes, which gives :data:`OTHER`.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "yes", "yes", id="dialog.yes"),
         Binding("n", "cancel", "no", id="dialog.no"),
     ]
 
-    def __init__(self, title: str, about: Content | str = "", yes: str = "Yes") -> None:
+    def __init__(
+        self, title: str, about: Content | str = "", yes: str = "Yes", other: tuple[str, str] | None = None
+    ) -> None:
         super().__init__(title, about)
-        self._yes = yes
+        self._yes, self._other = yes, other
 
     def compose(self) -> ComposeResult:
-        """Title and two buttons."""
+        """Title and the buttons."""
+        keys = [f"y  {self._yes.lower()}", "n, esc  no"]
         with Vertical(classes="dialog"):
             yield from self._head()
             with Horizontal(classes="dialog-buttons"):
                 yield Button("No", id="no", compact=True)
+                if self._other is not None:
+                    key, label = self._other
+                    keys.insert(1, f"{key}  {label.lower()}")
+                    yield Button(Content(plain(label)), id=OTHER, compact=True)
                 yield Button(Content(plain(self._yes)), id="yes", compact=True, variant="primary")
-            yield Static(Content(f"y  {self._yes.lower()}      n, esc  no"), classes="dialog-keys")
+            yield Static(Content("      ".join(keys)), classes="dialog-keys")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """One of the two."""
-        self.dismiss(True if event.button.id == "yes" else None)
+        """One of them."""
+        self.dismiss({"yes": True, OTHER: OTHER}.get(event.button.id or ""))
+
+    def on_key(self, event: Key) -> None:
+        """The other yes."""
+        if self._other is not None and event.key == self._other[0]:
+            event.stop()
+            self.dismiss(OTHER)
 
     def action_yes(self) -> None:
         """Yes."""
@@ -222,7 +299,7 @@ def _options(choices: Sequence[tuple[str, str]]) -> list[tuple[Text, str]]:
     return [(Text(title), value) for title, value in choices]
 
 
-class FieldsDialog(_Dialog):
+class FieldsDialog(_Asking[dict[str, str]]):
     """Several fields at once; gives a dict of texts by name, or ``None``.
 
     Args:
@@ -230,6 +307,7 @@ class FieldsDialog(_Dialog):
         fields: The fields; enter goes to the next, and takes all at the last.
         about: More about it.
         check: Says in a sentence why these values cannot be, or nothing.
+        take: Does what they ask for.
     """
 
     def __init__(
@@ -239,8 +317,9 @@ class FieldsDialog(_Dialog):
         about: Content | str = "",
         *,
         check: Callable[[dict[str, str]], str] | None = None,
+        take: Callable[[dict[str, str]], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
-        super().__init__(title, about)
+        super().__init__(title, about, take=take)
         self._fields, self._check = list(fields), check
 
     def compose(self) -> ComposeResult:
@@ -295,18 +374,15 @@ class FieldsDialog(_Dialog):
     def action_next(self) -> None:
         """The next field, or the answer."""
         if self.focused is self.query_one(f"#field-{self._fields[-1].name}"):
-            self._take()
+            self._finish()
         else:
             self.focus_next()
 
-    def _take(self) -> None:
+    def _finish(self) -> None:
         values = {one.name: self._value(one) for one in self._fields}
         missing = next((one.title for one in self._fields if one.required and not values[one.name].strip()), "")
         problem = f"{missing.capitalize()} is needed." if missing else self._check(values) if self._check else ""
-        if problem:
-            self.query_one(".dialog-problem", Static).update(_lines(problem))
-        else:
-            self.dismiss(values)
+        self._answer(values, problem)
 
     def _value(self, one: Field) -> str:
         widget = self.query_one(f"#field-{one.name}")

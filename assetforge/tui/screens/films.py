@@ -108,7 +108,8 @@ class FilmsScreen(FilmScreen):
             store.close()
 
     def on_unmount(self) -> None:
-        """Let go of the pictures."""
+        """Let go of the pictures, and be let go of."""
+        self.app.theme_changed_signal.unsubscribe(self)
         for store in self._open_stores:
             store.close()
 
@@ -127,7 +128,7 @@ class FilmsScreen(FilmScreen):
     @acting
     async def action_new(self) -> None:
         """Make a film and open it."""
-        answer = await self.app.push_screen_wait(
+        root = await self.app.push_screen_wait(
             FieldsDialog(
                 "New film",
                 [
@@ -136,17 +137,20 @@ class FilmsScreen(FilmScreen):
                 ],
                 "The name is that of its folder; the title is what people read.",
                 check=_name_problem,
+                take=self._make,
             )
         )
-        if isinstance(answer, dict):
-            name, title = answer["name"].strip(), answer["title"].strip()
-            top = self.query_one(TopLine)
-            top.doing = Content.assemble(("⏵ ", "$secondary"), f"making {plain(title or name, 40)}")
-            try:
-                root = await in_thread(_create, name, title)
-                await self.film_app.open_film(root)
-            finally:
-                top.doing = Content("")
+        if isinstance(root, Path):
+            await self.film_app.open_film(root)
+
+    async def _make(self, values: dict[str, str]) -> Path:
+        name, title = values["name"].strip(), values["title"].strip()
+        top = self.query_one(TopLine)
+        top.doing = Content.assemble(("⏵ ", "$secondary"), f"making {plain(title or name, 40)}")
+        try:
+            return await in_thread(_create, name, title)
+        finally:
+            top.doing = Content("")
 
     @acting
     async def action_demo(self) -> None:

@@ -1,5 +1,6 @@
 """Pictures of a folder become references: what is asked, how far it is, how it is stopped, and what became of them."""
 
+import os
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
+from assetforge.errors import NotFoundError
 from assetforge.tui.screens.dialogs import ConfirmDialog, Field, FieldsDialog
 from assetforge.tui.widgets.path_suggester import PathSuggester
 from assetforge.tui.words import count_of, number, plain
@@ -75,11 +77,23 @@ async def import_pictures(app: "FilmApp", session: "FilmSession", asset: str) ->
                 Field(name="rights", title="rights", placeholder="cleared, actor's release 12"),
             ],
             "Files are only read and copied. Captions come from .txt files beside them. → takes the name that is offered.",
+            take=lambda values: session.call(_asked, values),
         )
     )
-    if isinstance(answer, dict):
-        path = Path(answer["path"].strip()).expanduser()
-        await _import(app, session, Import(asset), path, answer["origin"].strip(), answer["rights"].strip())
+    if isinstance(answer, tuple):
+        await _import(app, session, Import(asset), *answer)
+
+
+def _asked(values: dict[str, str]) -> tuple[Path, str, str]:
+    """Path, origin and rights as they were written.
+
+    Raises:
+        NotFoundError: Nothing is there.
+    """
+    path = Path(values["path"].strip()).expanduser()
+    if not os.path.lexists(path):
+        raise NotFoundError(f"There is no file or folder {plain(str(path), 200)}.")
+    return path, values["origin"].strip(), values["rights"].strip()
 
 
 async def _import(app: "FilmApp", session: "FilmSession", one: Import, path: Path, origin: str, rights: str) -> None:

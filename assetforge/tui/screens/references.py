@@ -15,7 +15,6 @@ from textual.widgets import ContentSwitcher, Input, Static
 from assetforge.db.browse.reference_address import reference_at
 from assetforge.db.browse.references import (
     FindingContext,
-    ReferenceCounts,
     ReferenceRow,
     finding_context,
     reference_counts,
@@ -25,11 +24,9 @@ from assetforge.db.browse.references import (
 from assetforge.domain.search_language import REFERENCE_FIELDS, parse_search
 from assetforge.tui.actions import bindings
 from assetforge.tui.rereading import Rereading
-from assetforge.tui.screens.asset_actions import frozen
-from assetforge.tui.screens.base import Pane, acting
-from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog, TextDialog, WhyDialog
-from assetforge.tui.screens.importing import import_pictures
+from assetforge.tui.screens.reference_actions import ReferenceActions
 from assetforge.tui.screens.reference_facts import reference_facts
+from assetforge.tui.widgets.filter_problem import FilterProblem
 from assetforge.tui.widgets.items import VirtualItems
 from assetforge.tui.widgets.line_input import LineInput
 from assetforge.tui.widgets.picture import Picture
@@ -86,7 +83,7 @@ def _cells(row: ReferenceRow) -> Sequence[Content | str]:
     )
 
 
-class ReferencesPane(Pane):
+class ReferencesPane(ReferenceActions):
     """The first tab of an asset.
 
     Args:
@@ -100,7 +97,6 @@ class ReferencesPane(Pane):
     The filter knows words of captions, `tag:rain`, `rights:none`, `state:excluded`, `split:held_out`, `added:<7d`, `near:yes`, `width:<512`."""
     DEFAULT_CSS = """
     ReferencesPane {
-        #ref-filter-problem { height: auto; color: $warning; padding: 0 1; }
         #ref-line { height: 1; color: $text-muted; padding: 0 1; margin-bottom: 1; }
         #ref-panes { height: 1fr; }
         #ref-middle { width: 1fr; padding: 0 1; }
@@ -112,11 +108,10 @@ class ReferencesPane(Pane):
     """
 
     def __init__(self, asset: str, asset_id: int) -> None:
-        super().__init__()
-        self.asset, self._asset_id = asset, asset_id
+        super().__init__(asset)
+        self._asset_id = asset_id
         self._ids: array[int] = array("q")
         self._filter, self._sort = "", ("added", True)
-        self._counts: ReferenceCounts | None = None
         self._counted = False
         self._usual = FindingContext()
         self._typing: Timer | None = None
@@ -132,7 +127,7 @@ class ReferencesPane(Pane):
         if isinstance(sort, list) and sort and sort[0] in _SORTS:
             self._sort = (sort[0], bool(sort[-1]))
         yield LineInput(placeholder="words  tag:rain  rights:none  split:held_out  added:<7d", id="ref-filter")
-        yield Static("", id="ref-filter-problem", markup=False)
+        yield FilterProblem(id="ref-filter-problem")
         yield Static("", id="ref-line", markup=False)
         with Horizontal(id="ref-panes"):
             with ContentSwitcher(initial="ref-gallery" if gallery else "ref-table", id="ref-middle"):
@@ -155,7 +150,6 @@ class ReferencesPane(Pane):
     def on_mount(self) -> None:
         """Read what there is."""
         self.query_one("#ref-filter").display = False
-        self.query_one("#ref-filter-problem").display = False
         self.film_changed()
 
     @property
@@ -174,9 +168,7 @@ class ReferencesPane(Pane):
 
     async def _read(self) -> None:
         session, search = self.session, parse_search(self._filter, REFERENCE_FIELDS)
-        problem = self.query_one("#ref-filter-problem", Static)
-        problem.display = bool(search.problems)
-        problem.update(Content(" ".join(plain(one) for one in search.problems)))
+        self.query_one(FilterProblem).say(search.problems)
         by, descending = self._sort
         self._ids = await session.call(
             reference_ids, session.reader, self._asset_id, search, by, descending, datetime.now(UTC)
@@ -233,7 +225,7 @@ class ReferencesPane(Pane):
         marks = len(self.items.marks)
         if marks:
             parts.append(Content.styled(f"◆ {number(marks)} marked", "$primary"))
-        self.query_one("#ref-line", Static).update(Content("   ").join(parts))
+        self.query_one("#ref-line", Static).update(Content("   ").join(parts), layout=False)
 
     def on_virtual_items_highlighted(self, event: VirtualItems.Highlighted) -> None:
         """Show it a moment later: a held key goes past many."""
@@ -314,149 +306,6 @@ class ReferencesPane(Pane):
         field.value, field.display = "", False
         self.items.focus()
         return True
-
-    def _chosen(self, state: str = "") -> list[str]:
-        """Addresses of the marked references, or of the one under the cursor; only those of a state when one is given."""
-        keys = self.items.marked()
-        rows = reference_rows(self.session.reader, keys)
-        addresses = [rows[key].address for key in keys if key in rows and state in ("", rows[key].state)]
-        if not addresses and not state:
-            self.film_app.tell("There is no reference here.")
-        return addresses
-
-    @acting
-    async def action_import(self) -> None:
-        """Take pictures in."""
-        await import_pictures(self.film_app, self.session, self.asset)
-
-    @acting
-    async def action_exclude(self) -> None:
-        """Put references aside."""
-        from assetforge.services.references import exclude_reference
-
-        addresses = self._chosen()
-        if not addresses:
-            return
-        about = "They stay in older datasets and go into no new one."
-        why = await self.app.push_screen_wait(WhyDialog(f"Exclude {count_of(len(addresses), 'reference')}", about))
-        if isinstance(why, str):
-            for address in addresses:
-                await self.session.run(exclude_reference, address, why)
-            self.items.set_marks(())
-            self.film_app.tell(f"{count_of(len(addresses), 'reference')} excluded; u takes them back.")
-
-    @acting
-    async def action_restore(self) -> None:
-        """Take references back."""
-        from assetforge.services.references import restore_reference
-
-        addresses = self._chosen(state="excluded")
-        if not addresses:
-            self.film_app.tell("Nothing here is excluded; state:excluded in the filter shows what is.")
-            return
-        for address in addresses:
-            await self.session.run(restore_reference, address)
-        self.items.set_marks(())
-        self.film_app.tell(f"{count_of(len(addresses), 'reference')} back in use.")
-
-    @acting
-    async def action_hold_out(self) -> None:
-        """Decide the split by hand."""
-        addresses = self._chosen()
-        if not addresses:
-            return
-        choices = [
-            Choice("held_out", "hold out", "for scoring; never trained on"),
-            Choice("train", "train", "never held out"),
-            Choice("auto", "let the next freeze decide", "near-duplicates always stay together"),
-        ]
-        split = await self.app.push_screen_wait(
-            ChoiceDialog(f"Split of {count_of(len(addresses), 'reference')}", choices)
-        )
-        if isinstance(split, str):
-            await self._set(addresses, split=split)
-
-    @acting
-    async def action_rights(self) -> None:
-        """Note what is allowed."""
-        addresses = self._chosen()
-        if not addresses:
-            return
-        rights = await self.app.push_screen_wait(
-            TextDialog(
-                f"Rights of {count_of(len(addresses), 'reference')}",
-                placeholder="cleared, actor's release 12",
-                empty=True,
-            )
-        )
-        if isinstance(rights, str):
-            await self._set(addresses, rights=rights)
-
-    @acting
-    async def action_repeats(self) -> None:
-        """Show some more often."""
-        addresses = self._chosen()
-        if not addresses:
-            return
-        answer = await self.app.push_screen_wait(
-            TextDialog(
-                "How often per epoch?",
-                value="1",
-                check=lambda text: "" if text.strip().isdigit() and int(text) else "Write a whole number from 1.",
-            )
-        )
-        if isinstance(answer, str):
-            await self._set(addresses, repeats=int(answer))
-
-    async def _set(self, addresses: list[str], **values: object) -> None:
-        from assetforge.services.reference_settings import set_references
-
-        await self.session.run(set_references, addresses, **values)  # type: ignore[arg-type]
-        self.film_app.tell(f"{count_of(len(addresses), 'reference')} changed.")
-
-    @acting
-    async def action_caption(self) -> None:
-        """Write the caption."""
-        from assetforge.services.captions import set_caption
-
-        row = self.items.current
-        if row is None:
-            return
-        shown = plain(row.caption)
-        text = await self.app.push_screen_wait(
-            TextDialog(
-                f"Caption of {plain(row.file_name, 50)}",
-                "The trigger is put before it when it is trained.",
-                value=shown,
-                empty=True,
-            )
-        )
-        if isinstance(text, str) and text != shown:
-            await self.session.run(set_caption, row.address, text)
-
-    @acting
-    async def action_freeze(self) -> None:
-        """Make a dataset version."""
-        from assetforge.services.datasets import freeze
-
-        counts = self._counts
-        if counts is not None and counts.without_caption:
-            about = f"{count_of(counts.without_caption, 'reference')} without a caption would be trained on the trigger alone."
-            if not await self.app.push_screen_wait(ConfirmDialog("Freeze anyway?", about, yes="Freeze")):
-                return
-        info = await self.session.run(freeze, self.asset)
-        self.film_app.tell(frozen(info))
-        for remark in info.remarks:
-            self.film_app.tell(remark, severity="warning")
-
-    @acting
-    async def action_viewer(self) -> None:
-        """The system's viewer, where there is one."""
-        from assetforge.tui.opening import open_outside
-
-        row = self.items.current
-        if row is not None:
-            self.film_app.tell(await self.session.run(open_outside, row.sha256, row.file_name))
 
 
 _NOTHING = "No references yet. i imports pictures; what lands in the asset's inbox comes by itself while the folder is watched."

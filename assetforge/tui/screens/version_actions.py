@@ -1,10 +1,9 @@
 """What can be done to versions from their list: compare, decide with a reason, name, publish, import, render."""
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from textual.content import Content
+from typing import TYPE_CHECKING, Any
 
 from assetforge.db.browse.versions import VersionRow
 from assetforge.tui.screens.base import Pane, acting
@@ -239,7 +238,13 @@ class VersionActions(Pane):
             return
         from assetforge.services.releases import set_alias
 
-        answer = await self.app.push_screen_wait(
+        async def name(answer: dict[str, str]) -> str:
+            alias = f"{row.asset}@{answer['name'].strip().removeprefix('@')}"
+            done = await self.session.run(set_alias, alias, row.address, why=answer["why"])
+            before = f", before that {done.previous}" if done.previous and done.previous != done.version else ""
+            return f"{alias} is {done.version}{before}."
+
+        said = await self.app.push_screen_wait(
             FieldsDialog(
                 f"A name for {row.address}",
                 [
@@ -248,39 +253,34 @@ class VersionActions(Pane):
                 ],
                 f"Shots and looks can say {row.asset}@hero; it can be moved to another version later.",
                 check=_alias_problem,
+                take=name,
             )
         )
-        if isinstance(answer, dict):
-            alias = f"{row.asset}@{answer['name'].strip().removeprefix('@')}"
-            done = await self.session.run(set_alias, alias, row.address, why=answer["why"])
-            before = f", before that {done.previous}" if done.previous and done.previous != done.version else ""
-            self.film_app.tell(f"{alias} is {done.version}{before}.")
+        if isinstance(said, str):
+            self.film_app.tell(said)
 
     @acting
     async def action_import(self) -> None:
-        """A LoRA that was trained elsewhere; what cannot be is said, and asked again."""
-        from assetforge.errors import NotFoundError, UsageError
+        """A LoRA that was trained elsewhere."""
+        from assetforge.errors import UsageError
         from assetforge.services.versions import import_version
 
-        values, problem = {"file": "", "family": "", "note": ""}, ""
-        while True:
-            answer = await self.app.push_screen_wait(_import_dialog(self.asset, values, problem))
-            if not isinstance(answer, dict):
-                return
-            values, file = answer, Path(answer["file"].strip()).expanduser()
+        async def take(answer: dict[str, str]) -> str:
+            file, family = Path(answer["file"].strip()).expanduser(), answer["family"].strip()
             try:
                 found, new = await self.session.run(
-                    import_version, self.asset, file, family=answer["family"].strip(), note=answer["note"].strip()
+                    import_version, self.asset, file, family=family, note=answer["note"].strip()
                 )
-            except (NotFoundError, UsageError) as error:
-                problem = f"{error.message} {error.hint}".strip().replace("Name it with --family", "Name it below")
-                continue
-            self.film_app.tell(
-                f"{found.address} is taken in, for {found.family}."
-                if new
-                else f"{found.address} has the same tensors already; nothing was taken in."
-            )
-            return
+            except UsageError as error:
+                hint = "Name it in the second field, such as sd15." if "--family" in error.hint else error.hint
+                raise UsageError(error.message, hint=hint) from error
+            if new:
+                return f"{found.address} is taken in, for {found.family}."
+            return f"{found.address} has the same tensors already; nothing was taken in."
+
+        said = await self.app.push_screen_wait(_import_dialog(self.asset, take))
+        if isinstance(said, str):
+            self.film_app.tell(said)
 
     # rendering
 
@@ -351,25 +351,16 @@ def _alias_problem(values: dict[str, str]) -> str:
     return ""
 
 
-def _import_dialog(asset: str, values: dict[str, str], problem: str) -> FieldsDialog:
-    about = Content("The file is copied byte for byte; only safetensors are taken in.")
-    if problem:
-        about = Content.assemble(about, "\n", (plain(problem, 400), "$error"))
+def _import_dialog(asset: str, take: Callable[[dict[str, str]], Coroutine[Any, Any, str]]) -> FieldsDialog:
     return FieldsDialog(
         f"Import a LoRA as the next version of {asset}",
         [
-            Field(
-                name="file", title="file", value=values["file"], placeholder="~/loras/mara.safetensors", required=True
-            ),
-            Field(
-                name="family",
-                title="model family",
-                value=values["family"],
-                placeholder="as the file says, else sd15, sdxl ...",
-            ),
-            Field(name="note", title="note", value=values["note"], placeholder="where it came from"),
+            Field(name="file", title="file", placeholder="~/loras/mara.safetensors", required=True),
+            Field(name="family", title="model family", placeholder="as the file says, else sd15, sdxl ..."),
+            Field(name="note", title="note", placeholder="where it came from"),
         ],
-        about,
+        "The file is copied byte for byte; only safetensors are taken in.",
+        take=take,
     )
 
 

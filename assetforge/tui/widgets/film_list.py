@@ -26,6 +26,8 @@ _NARROW = 70
 
 def needs_of(film: "FilmCard") -> Content:
     """What needs a person in a film, worst first; or that nothing does."""
+    if film.older:
+        return dim("made with an older assetforge; opening it brings it up to date")
     if film.problem:
         return Content.styled(f"✕ {plain(film.problem)}", "$error")
     parts = [

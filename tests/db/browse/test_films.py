@@ -32,6 +32,7 @@ def test_films_the_one_used_last_first_and_what_is_wrong_with_others(home, make_
     problems = {card.name: card.problem for card in cards if card.problem}
     assert set(problems) == {"broken", "older", "torn"}
     assert "older than this program" in problems["older"]
+    assert [card.name for card in cards if card.older] == ["older"]
     assert "cannot be read" in problems["broken"]
     assert "project.toml cannot be read" in problems["torn"]
     assert film_cards(tmp_path / "nowhere") == []
