@@ -26,7 +26,7 @@ from assetforge.services.suites import (
     second_look_fits,
     suite_cells,
 )
-from assetforge.services.versions import list_versions
+from assetforge.services.versions import VersionInfo, list_versions
 
 __all__ = ["app"]
 
@@ -49,7 +49,7 @@ def list_(*, asset: str = "") -> None:
         if asset:
             info = get_asset(project, asset)
             versions = list_versions(project, asset)
-            default = default_suite(project, info, versions[0].family if versions else "").name
+            default = default_suite(project, info, *_made_for(versions)).name
             suites = [suite for suite in suites if info.type in suite.definition.asset_types or suite.name == default]
     rows = [
         (
@@ -76,6 +76,11 @@ def list_(*, asset: str = "") -> None:
     )
 
 
+def _made_for(versions: Sequence[VersionInfo]) -> tuple[str, str]:
+    """Model family and base model of the newest version."""
+    return (versions[0].family, versions[0].base) if versions else ("", "")
+
+
 @app.command
 def show(name: str = "", *, asset: str = "") -> None:
     """Show a suite: its blocks, or with --asset every picture it asks for.
@@ -94,7 +99,8 @@ def show(name: str = "", *, asset: str = "") -> None:
         if asset:
             info = get_asset(project, asset)
             versions = [] if name else list_versions(project, asset)
-            suite = choose_suite(project, info, versions[0].family if versions else "", name)
+            family, base = _made_for(versions)
+            suite = choose_suite(project, info, family, name, base=base)
             company = find_company(project, suite.definition, info)
             cells = suite_cells(suite.definition, info, beside=company.worn)
             more = suite_cells(suite.definition, info, beside=company.worn, extension=True)

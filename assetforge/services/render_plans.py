@@ -85,10 +85,10 @@ def plan_passes(
             raise UsageError(
                 f"{address} is not a version of {asset.name}.", hint="Take versions of one asset at a time."
             )
-        chosen = chosen or choose_suite(project, asset, version.family, suite, quick=quick)
+        model = _base_of(project, version, run, choices.base)
+        chosen = chosen or choose_suite(project, asset, version.family, suite, base=model.name, quick=quick)
         # Once for all versions, so that they wear the very same beside them.
         company = company or find_company(project, chosen.definition, asset)
-        model = _base_of(project, version, run, choices.base)
         entry = _renderer_for(model.family, choices.renderer, run.plugin if run else "")
         values = validate_params(entry.spec.params, choices.params, what=f"renderer {entry.spec.name}").model_dump(
             mode="json"

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sqlmodel import Session, col, select
 
 from assetforge.api.job import Cell, Companion
+from assetforge.api.specs import BaseModelSpec
 from assetforge.db.columns import utc_now
 from assetforge.db.models_jobs import Suite
 from assetforge.domain.suite import SuiteDefinition, expand
@@ -94,8 +95,16 @@ def get_suite(project: Project, name: str) -> SuiteInfo:
     return _of_plugin(name)
 
 
-def default_suite(project: Project, asset: AssetInfo, family: str = "") -> SuiteInfo:
+def default_suite(project: Project, asset: AssetInfo, family: str = "", base: str = "") -> SuiteInfo:
     """The suite of an asset: its own choice, else the first that fits its type and the model family (any, when none is named).
+
+    The film's suites go before those of plugins; among these, the ones of the plugin that brings the base model know best what it can draw.
+
+    Args:
+        project: The film.
+        asset: The asset.
+        family: Model family of what is rendered.
+        base: Name of the base model of what is rendered; empty when it is not known.
 
     Raises:
         NotFoundError: None fits.
@@ -105,23 +114,38 @@ def default_suite(project: Project, asset: AssetInfo, family: str = "") -> Suite
         chosen = get_suite(project, asset.suite)
         _check_family(chosen, family, asset.name)
         return chosen
-    for suite in list_suites(project):
-        if family in ("", suite.definition.family) and asset.type in suite.definition.asset_types:
-            return suite
-    raise NotFoundError(
-        f"No suite fits {asset.name}, a {asset.type}{f' on {family}' if family else ''}.",
-        hint="`assetforge suite list` shows all; name one with --suite, or add one with `assetforge suite add FILE`.",
-    )
+    fitting = [
+        suite
+        for suite in list_suites(project)
+        if family in ("", suite.definition.family) and asset.type in suite.definition.asset_types
+    ]
+    if not fitting:
+        raise NotFoundError(
+            f"No suite fits {asset.name}, a {asset.type}{f' on {family}' if family else ''}.",
+            hint="`assetforge suite list` shows all; name one with --suite, or add one with `assetforge suite add FILE`.",
+        )
+    brought = next((entry.plugin for entry in get_registry().every(BaseModelSpec) if entry.spec.name == base), "")
+    return min(fitting, key=lambda suite: suite.source not in (FILM, brought))
 
 
-def choose_suite(project: Project, asset: AssetInfo, family: str, name: str = "", *, quick: bool = False) -> SuiteInfo:
+def choose_suite(
+    project: Project, asset: AssetInfo, family: str, name: str = "", *, base: str = "", quick: bool = False
+) -> SuiteInfo:
     """The named suite, or the asset's default; whole and with the asset's own prompts, or in its quick size.
+
+    Args:
+        project: The film.
+        asset: The asset.
+        family: Model family of what is rendered.
+        name: Name of the suite; empty takes the default.
+        base: Name of the base model, for the default.
+        quick: Its quick size.
 
     Raises:
         NotFoundError: There is no such suite, or none fits.
         UsageError: It is for another model family, or has no quick size, or the asset's own prompts cannot be used.
     """
-    chosen = get_suite(project, name) if name else default_suite(project, asset, family)
+    chosen = get_suite(project, name) if name else default_suite(project, asset, family, base)
     _check_family(chosen, family, asset.name)
     if not quick:
         own = own_prompts(asset.name, asset.settings)

@@ -67,6 +67,7 @@ class VersionInfo:
         stage: candidate, approved, rejected or retired.
         aliases: Names that point at it now, ``latest`` included.
         family: Model family.
+        base: Name of the base model that it was trained on; empty when it was imported.
         run: Run that made it; ``None`` when it was imported.
         dataset: Address of the dataset version it learned from; empty when unknown.
         recipe: Name of the recipe; empty when unknown.
@@ -86,6 +87,7 @@ class VersionInfo:
     stage: str
     aliases: tuple[str, ...]
     family: str
+    base: str
     run: int | None
     dataset: str
     recipe: str
@@ -265,14 +267,15 @@ def _infos(session: Session, rows: Sequence[tuple[Asset, Version]]) -> list[Vers
     newest: dict[int, int] = {asset_id: number for asset_id, number in session.exec(newest_numbers).all()}  # noqa: C416 - rows are not pairs for mypy
     run_ids = {version.run_id for _, version in rows if version.run_id is not None}
     runs = session.exec(
-        select(Run, DatasetVersion)
+        select(Run, DatasetVersion, BaseModelRecord.name)
         .join(DatasetVersion, col(DatasetVersion.id) == Run.dataset_id)
+        .join(BaseModelRecord, col(BaseModelRecord.id) == Run.base_model_id)
         .where(col(Run.id).in_(run_ids))
     ).all()
-    by_run = {run.id: (run, dataset) for run, dataset in runs}
+    by_run = {run.id: (run, dataset, base) for run, dataset, base in runs}
     infos = []
     for asset, version in rows:
-        run, dataset = by_run.get(version.run_id, (None, None))
+        run, dataset, base = by_run.get(version.run_id, (None, None, ""))
         aliases = list(names.get(row_id(version.id), []))
         if newest.get(row_id(asset.id)) == version.number:
             aliases.append(LATEST)
@@ -286,6 +289,7 @@ def _infos(session: Session, rows: Sequence[tuple[Asset, Version]]) -> list[Vers
                 stage=version.stage,
                 aliases=tuple(aliases),
                 family=version.family,
+                base=base,
                 run=version.run_id,
                 dataset=dataset_address(asset.name, dataset.number) if dataset else "",
                 recipe=run.recipe if run else "",

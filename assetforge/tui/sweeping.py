@@ -7,6 +7,8 @@ goes at once, when the last reference to it goes.
 
 import gc
 import time
+from collections.abc import Callable
+from functools import cache
 
 from textual.app import App
 from textual.events import Event, InputEvent
@@ -20,7 +22,7 @@ _THRESHOLDS = (5_000, 10, 1_000)
 
 _QUIET_S = 2.0
 
-_FULL = 4
+_FULL = 2
 """After so many sweeps of what is not new any more, a full one is made also while keys come: a screen that was left is garbage, 5 MB of it."""
 
 _LOOK_S = 1.0
@@ -60,4 +62,22 @@ class Sweeping(App[None]):
         if not gathered or (gathered < _FULL and time.monotonic() - self._touched < _QUIET_S):
             return False
         gc.collect()
+        give_back()
         return True
+
+
+def give_back() -> None:
+    """Let the system have the memory that is free: the C library keeps what lies between pieces in use, some megabytes; does nothing where it has no such call."""
+    if (trim := _trim()) is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], int] | None:
+    import ctypes
+
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+    return trim

@@ -226,22 +226,25 @@ class Bench:
         try:
             with self.program(probe=probe) as terminal:
                 self._open_references(terminal)
-                since, gaps = time.monotonic(), []
+                since, keys, gaps = time.monotonic(), list[str](), []
                 while (now := time.monotonic() - since) < seconds:
-                    if len(gaps) % 80 == 40:
-                        gaps.append(self._press(terminal, "f4", quiet=0.3))
-                    elif len(gaps) % 80 == 79:
-                        gaps.append(self._press(terminal, "escape", quiet=0.3))
-                    else:
-                        key = ("pagedown", "down", "pagedown", "up", "pageup", "down")[len(gaps) % 6]
-                        gaps.append(self._press(terminal, key, quiet=0.1))
+                    scrolling = ("pagedown", "down", "pagedown", "up", "pageup", "down")[len(keys) % 6]
+                    keys.append({40: "f4", 79: "escape"}.get(len(keys) % 80, scrolling))
+                    gaps.append(self._press(terminal, keys[-1], quiet=0.1 if keys[-1] == scrolling else 0.3))
                 memory = terminal.memory  # type: ignore[attr-defined]
         finally:
             writer.send_signal(signal.SIGTERM)
             writer.wait()
         heart = json.loads(probe.read_text(encoding="utf-8"))
         samples = [one for one in memory.samples if one[0] >= memory.samples[0][0] + now / 3]
-        self.detail["live"] = {"seconds": seconds, "keys": _presses(gaps), "loop": heart, "memory": memory.thinned()}
+        slowest = sorted(zip(keys, gaps, strict=True), key=lambda one: one[1]["first"], reverse=True)[:9]
+        self.detail["live"] = {
+            "seconds": seconds,
+            "keys": _presses(gaps),
+            "slowest": slowest,
+            "loop": heart,
+            "memory": memory.thinned(),
+        }
         self.found["slowest key while live"] = max(one["first"] for one in gaps) * 1000
         self.found["slowest turn of the loop while live"] = heart["worst_s"] * 1000
         self.found["memory growth while live"] = max(0.0, _slope(samples) * 3600)

@@ -47,7 +47,7 @@ class TestMoments:
         app = SweepingApp()
         async with app.run_test() as pilot:
             await pilot.press("x")
-            monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 3))
+            monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 1))
             assert not app.sweep_when_due()
             monkeypatch.setattr(sweeping, "_QUIET_S", 0.0)
             assert app.sweep_when_due()
@@ -88,3 +88,9 @@ class TestMoments:
             app.begin_sweeping()
             app.begin_sweeping()
         assert len(timers) == 1
+
+
+def test_free_memory_is_given_back_where_that_can_be_asked_for(monkeypatch):
+    sweeping.give_back()
+    monkeypatch.setattr(sweeping, "_trim", lambda: None)
+    sweeping.give_back()

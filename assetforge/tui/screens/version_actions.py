@@ -369,7 +369,8 @@ def _suite_sizes(project: "Project", asset: str, addresses: list[str]) -> list[C
     from assetforge.services.suites import choose_suite
     from assetforge.services.versions import resolve_version
 
-    suite = choose_suite(project, get_asset(project, asset), resolve_version(project, addresses[0]).family)
+    version = resolve_version(project, addresses[0])
+    suite = choose_suite(project, get_asset(project, asset), version.family, base=version.base)
     each = " for each" if len(addresses) > 1 else ""
     found = [Choice("whole", f"suite {plain(suite.name, 40)}", f"{count_of(suite.cells, 'picture')}{each}")]
     if suite.quick:

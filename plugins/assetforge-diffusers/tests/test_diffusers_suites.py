@@ -59,6 +59,8 @@ def test_the_default_suite_of_a_real_film(asset_type, tmp_path, monkeypatch) -> 
     with create_project("film", folder=tmp_path / "film") as project:
         asset = add_asset(project, "mara", asset_type, trigger="mrvale", class_word="thing")
         suite = default_suite(project, asset, "sd15")
+        # What the toybox cannot draw, nobody asks of it.
+        assert default_suite(project, asset, "sd15", "toybox").name == f"{asset_type}-toybox"
         cells = suite_cells(suite.definition, asset)
     reset_registry()
     assert (suite.name, suite.definition.width) == (f"{asset_type}-sd15", 512)

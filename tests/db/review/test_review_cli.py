@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ SIZE, GAP = 32, 8
 
 
 @pytest.fixture(autouse=True)
-def anna(monkeypatch):
+def anna(monkeypatch, tmp_path):
     monkeypatch.setenv("ASSETFORGE_ACTOR", "anna")
+    # Folders of pictures that nobody named are made where this test's are.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture

@@ -1,9 +1,15 @@
+import dataclasses
+
 import pytest
 
+from assetforge.api.specs import BaseModelSpec
 from assetforge.errors import NotFoundError, UsageError
+from assetforge.extension.discovery import Candidate
+from assetforge.extension.manager import LoadedPlugin
 from assetforge.services.assets import get_asset, set_asset
 from assetforge.services.rendering import request_render
 from assetforge.services.suites import add_suite, default_suite, get_suite, list_suites
+from tests.db.review.conftest import SUITE
 
 OWN = """
 name = "rain"
@@ -59,6 +65,19 @@ def test_the_asset_s_choice_goes_first(world, file):
     assert request_render(world.project, "mara/v1").suite == "rain"
     with pytest.raises(UsageError, match="is for sd15 models"):
         default_suite(world.project, get_asset(world.project, "mara"), "sdxl")
+
+
+def test_the_plugin_that_brings_the_base_model_knows_what_it_can_draw(world, file, registry):
+    doll = BaseModelSpec(name="doll", title="Doll", family="sd15", locate="doll_plugin:folder", resolution=32)
+    suite = dataclasses.replace(SUITE, name="doll-core")
+    candidate = Candidate(name="doll", distribution="doll-plugin", version="1.0", target="doll_plugin")
+    registry.add(LoadedPlugin(candidate, specs={"base_model": (doll,), "suite": (suite,)}))
+    mara = get_asset(world.project, "mara")
+    assert default_suite(world.project, mara, "sd15").name == "tiny-core"
+    assert default_suite(world.project, mara, "sd15", "tiny").name == "tiny-core"
+    assert default_suite(world.project, mara, "sd15", "doll").name == "doll-core"
+    add_suite(world.project, file)
+    assert default_suite(world.project, mara, "sd15", "doll").name == "rain"
 
 
 @pytest.mark.parametrize(
