@@ -32,6 +32,7 @@ from terminal import Screen, Terminal  # noqa: E402 - a module of the tests, fou
 SIZE = (120, 40)
 STARTS, PAGES, SEARCHES = 15, 200, 9
 QUIET_S, SAMPLE_S, LONGEST_PRESS_S = 0.12, 0.1, 2.0
+TURN = 40
 EMPTY = "from textual.app import App\nApp().run()"
 LIMITS = {
     "first frame": 450.0,
@@ -228,14 +229,16 @@ class Bench:
                 self._open_references(terminal)
                 since, keys, gaps = time.monotonic(), list[str](), []
                 while (now := time.monotonic() - since) < seconds:
-                    scrolling = ("pagedown", "down", "pagedown", "up", "pageup", "down")[len(keys) % 6]
-                    keys.append({40: "f4", 79: "escape"}.get(len(keys) % 80, scrolling))
+                    # A list begins at its top, where some keys have nothing to do.
+                    scrolling = ("pagedown", "down", "pagedown", "up", "pageup", "down")[len(keys) % TURN % 6]
+                    keys.append({TURN - 1: "f4", 2 * TURN - 1: "escape"}.get(len(keys) % (2 * TURN), scrolling))
                     gaps.append(self._press(terminal, keys[-1], quiet=0.1 if keys[-1] == scrolling else 0.3))
+                # Before the program ends, which is a long turn of its loop.
+                heart = json.loads(probe.read_text(encoding="utf-8"))
                 memory = terminal.memory  # type: ignore[attr-defined]
         finally:
             writer.send_signal(signal.SIGTERM)
             writer.wait()
-        heart = json.loads(probe.read_text(encoding="utf-8"))
         samples = [one for one in memory.samples if one[0] >= memory.samples[0][0] + now / 3]
         slowest = sorted(zip(keys, gaps, strict=True), key=lambda one: one[1]["first"], reverse=True)[:9]
         self.detail["live"] = {

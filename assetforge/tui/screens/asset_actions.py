@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from assetforge.errors import AssetForgeError
-from assetforge.tui.screens.base import acting
+from assetforge.tui.screens.base import acting, reading
 from assetforge.tui.words import count_of, plain
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class AssetActions(_Base):
         if isinstance(name, str):
             self.film_app.tell(f"{name} is there. i imports pictures.")
 
-    @acting
+    @reading
     async def _offer_types(self, dialog: "FieldsDialog") -> None:
         kinds = await self.session.run(_asset_types)
         dialog.offer("type", [(kind, kind) for kind in kinds])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from assetforge.tui.app import FilmApp
     from assetforge.tui.session import FilmSession
 
-__all__ = ["FilmScreen", "Pane", "acting", "crumbs"]
+__all__ = ["FilmScreen", "Pane", "acting", "crumbs", "reading"]
 
 P = ParamSpec("P")
 W = TypeVar("W", bound=Widget)
@@ -33,7 +33,17 @@ _PART = 36
 
 def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Callable[Concatenate[W, P], None]:
     """Make an action run beside the screen, so that it may ask questions and wait for services; what goes wrong is told and ends nothing."""
+    return _beside(method, ACTING)
 
+
+def reading(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Callable[Concatenate[W, P], None]:
+    """As :func:`acting`, for what a screen looks up by itself: the next key does not wait for that."""
+    return _beside(method, "")
+
+
+def _beside(
+    method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]], description: str
+) -> Callable[Concatenate[W, P], None]:
     def start(self: W, /, *args: P.args, **kwargs: P.kwargs) -> None:
         async def guarded() -> None:
             try:
@@ -44,7 +54,7 @@ def acting(method: Callable[Concatenate[W, P], Coroutine[Any, Any, None]]) -> Ca
                 cast("FilmApp", self.app).tell_error(error)
 
         name = method.__name__
-        self.run_worker(cast("Any", guarded), name=name, group=name, description=ACTING, exit_on_error=False)
+        self.run_worker(cast("Any", guarded), name=name, group=name, description=description, exit_on_error=False)
 
     return update_wrapper(start, method)
 

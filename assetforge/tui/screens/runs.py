@@ -13,7 +13,7 @@ from textual.widget import Widget
 from assetforge.db.browse.jobs import QueueRow, queue_rows
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
-from assetforge.tui.screens.base import FilmScreen, acting, crumbs
+from assetforge.tui.screens.base import FilmScreen, acting, crumbs, reading
 from assetforge.tui.screens.run_actions import RunActions
 from assetforge.tui.screens.run_facts import Device, Follow, RunFacts, devices, look_at, run_facts
 from assetforge.tui.screens.run_follow import RunFollow, View
@@ -282,7 +282,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         else:
             self._read_facts(row)
 
-    @acting
+    @reading
     async def _read_facts(self, row: QueueRow) -> None:
         if row.run is None:
             return
@@ -346,7 +346,7 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         for job in [job for job in self._follows if job not in stay]:
             del self._follows[job]
 
-    @acting
+    @reading
     async def _look_at_devices(self) -> None:
         session = self.film_app.session
         if session is None:
