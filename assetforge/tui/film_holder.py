@@ -217,8 +217,10 @@ class FilmHolder(Sweeping, KeysInTurn, Telling):
         self._write_doing()
 
     def _tell_screen(self) -> None:
-        screen, session = self.screen, self.session
-        if isinstance(screen, FilmScreen) and screen.is_mounted and session is not None and session.is_open:
+        """Have the screen on top read again what it shows; it may have a question or another window in front of it."""
+        screen = next((one for one in reversed(self.screen_stack) if isinstance(one, FilmScreen)), None)
+        session = self.session
+        if screen is not None and screen.is_mounted and session is not None and session.is_open:
             screen.show_place()
             screen.film_changed()
 

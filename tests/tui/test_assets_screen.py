@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import Input, OptionList, Static
 
 from assetforge.services import ingest
-from assetforge.services.assets import get_asset
+from assetforge.services.assets import add_asset, get_asset
 from assetforge.services.datasets import list_datasets
 from assetforge.services.projects import open_project
 from assetforge.services.references import list_references
@@ -323,7 +323,6 @@ async def test_keys_before_the_film_is_open_are_answered_and_break_nothing(small
 
 
 async def test_a_change_during_a_read_is_not_missed(small_film, program):
-    from assetforge.services.assets import add_asset
     from assetforge.tui.screens import film
 
     async with program(small_film).run_test(size=(120, 40)) as pilot:
@@ -346,3 +345,15 @@ async def test_a_change_during_a_read_is_not_missed(small_film, program):
             await until(pilot, lambda: "late" in names(screen))
         finally:
             film._read_assets = real
+
+
+async def test_what_changes_behind_a_question_is_shown(small_film, program):
+    async with program(small_film).run_test(size=(120, 40)) as pilot:
+        screen = await filled(pilot)
+        await press(pilot, "n")
+        dialog = await asked(pilot, FieldsDialog)
+        in_film(small_film, add_asset, "kestrel", "prop")
+        await until(pilot, lambda: "kestrel" in names(screen))
+        assert pilot.app.screen is dialog
+        await press(pilot, "escape")
+        await sees(pilot, "kestrel")
