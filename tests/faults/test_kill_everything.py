@@ -17,7 +17,7 @@ from faulted_film import FaultedFilm, use_plugins
 
 
 @pytest.mark.parametrize(
-    "kills", [5, pytest.param(20, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)]
+    "kills", [2, pytest.param(20, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)]
 )
 def test_nothing_is_lost_and_nothing_done_twice(home, tmp_path, monkeypatch, kills):
     use_plugins(monkeypatch)

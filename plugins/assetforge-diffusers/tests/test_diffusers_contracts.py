@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from assetforge.api.job import BaseRef, LoraRef, RenderSettings
 from assetforge.testing.inputs import ContextMaker
 from assetforge.testing.renderer_contract import RendererContract, lora_ref
-from assetforge.testing.trainer_contract import TrainerContract
+from assetforge.testing.trainer_contract import FinishedRun, TrainerContract
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import RENDERER, TRAINER
 from assetforge_diffusers.trainer import LoraTrainer
@@ -33,6 +35,12 @@ class TestTrainerContract(TrainerContract):
 
     def base(self, folder: Path) -> BaseRef:
         return base_ref(folder)
+
+    @pytest.mark.slow
+    def test_what_claims_to_change_nothing_changes_nothing(
+        self, finished: FinishedRun, contract_root: Path, contract_base: BaseRef
+    ) -> None:
+        super().test_what_claims_to_change_nothing_changes_nothing(finished, contract_root, contract_base)
 
 
 class TestRendererContract(RendererContract):

@@ -42,6 +42,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns_and_go_on_where_it_stopped(world: tuple, tmp_path: Path) -> None:
     base, workdir = world
     plain = FolderContext(fresh_workdir(workdir, tmp_path / "one"), base, LoraTrainerParams(**TINY))

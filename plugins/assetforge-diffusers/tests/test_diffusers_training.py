@@ -121,6 +121,7 @@ LoraTrainer().train(Loud(Path(sys.argv[2]), Path(sys.argv[3]), settings))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_child_resumes_to_the_same_bits(workdir: Path, base_folder: Path, tmp_path: Path) -> None:
     params = LoraTrainerParams(**{**RICH, "steps": 12, "checkpoint_every": 2})
     whole = FolderContext(workdir, base_folder, params)

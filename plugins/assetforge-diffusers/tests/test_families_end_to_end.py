@@ -31,7 +31,9 @@ def builder(family: str) -> Callable[[Path], Path]:
     return made
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [one if one in ("sd15", "flux1") else pytest.param(one, marks=pytest.mark.slow) for one in FAMILIES]
+)
 def test_a_family_trains_resumes_exports_and_continues(family: str, tmp_path: Path) -> None:
     base = builder(family)(tmp_path / "base")
     write_pictures(tmp_path / "first" / "inputs", 3)

@@ -31,6 +31,7 @@ def assetforge(assetforge_home, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_loop(assetforge, assetforge_home, tmp_path) -> None:
     for index in range(8):
         picture = write_picture(tmp_path / "drop" / f"{index}.png", index)
