@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.abc import MetaPathFinder
@@ -25,6 +26,8 @@ from assetforge.extension.registry import Registry
 from assetforge.paths import ProjectPaths
 
 __all__ = ["add_film_plugins", "find_film_plugins", "trust_film_plugin"]
+
+_ADDING = threading.RLock()
 
 
 def find_film_plugins(root: Path) -> list[Candidate]:
@@ -67,6 +70,12 @@ def add_film_plugins(registry: Registry, root: Path) -> None:
         ConfigError: The user's decisions cannot be read.
         PluginError: A plugin failed and ``ASSETFORGE_STRICT_PLUGINS=1``.
     """
+    # Several threads of one program open a film, and each takes a plugin for a new one until the first has loaded it.
+    with _ADDING:
+        _add(registry, root)
+
+
+def _add(registry: Registry, root: Path) -> None:
     known = {plugin.candidate.path for plugin in registry.plugins}
     found = [candidate for candidate in find_film_plugins(root) if candidate.path not in known]
     if not found:

@@ -6,6 +6,7 @@ import os
 import py_compile
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,19 @@ def test_what_is_trusted_runs_and_a_change_asks_again(load_film, film) -> None:
     registry = load_film(film)
     assert "changed since it was trusted" in registry.failures[-1].reason
     assert not path.with_suffix(".ran").exists()
+
+
+def test_two_threads_that_open_a_film_load_its_plugin_once(with_plugins, monkeypatch, film) -> None:
+    path = write(film, "af_film_slow.py", "import time\ntime.sleep(0.3)\n" + COSTUME)
+    trust_film_plugin(film, path.stem)
+    registry = with_plugins()
+    monkeypatch.delenv("ASSETFORGE_PLUGINS")
+    threads = [threading.Thread(target=add_film_plugins, args=(registry, film)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.state for one in registry.plugins if one.candidate.name == path.stem] == ["active"]
 
 
 def test_trust_belongs_to_the_path_too(load_film, film, tmp_path) -> None:

@@ -8,6 +8,7 @@ import threading
 from contextlib import asynccontextmanager
 
 import pytest
+from PIL import Image as Pillow
 from textual.widgets import OptionList, Static
 
 from assetforge.errors import BusyError
@@ -125,7 +126,7 @@ async def test_files_that_come_while_it_watches(watch, film, inbox, make_png):
         assert who_watches(ProjectPaths(film)).pid == os.getpid()
         app.screen.query_one("#watch-files").focus()
         await until(pilot, lambda: "no picture to show" in text_of(app, "#watch-text"))
-        await until(pilot, lambda: not app.screen.query_one(Picture).display)
+        await until(pilot, lambda: not app.screen.query_one("#watch-pictures").display)
         make_png(inbox / "cut.png", 61, (320, 240))
         await until(pilot, lambda: not app.screen._watched.waiting)
         await until(pilot, lambda: "cut.png" in names_in(film, "mara"))
@@ -139,7 +140,7 @@ async def test_keep_makes_a_reference_and_what_cannot_be_read_stays(watch, film,
     async with watch(film) as (app, pilot):
         await choose(app, pilot, "small.png")
         await until(pilot, lambda: "shorter side must have 40" in text_of(app, "#watch-text"))
-        await until(pilot, lambda: app.screen.query_one(Picture).display)
+        await until(pilot, lambda: app.screen.query_one("#watch-pictures").display)
         await pilot.press("k")
         await until(pilot, lambda: len(app.screen._watched.waiting) == 2)
         await until(pilot, lambda: "small.png" in names_in(film, "mara"))
@@ -148,6 +149,26 @@ async def test_keep_makes_a_reference_and_what_cannot_be_read_stays(watch, film,
         await pilot.press("k")
         await until(pilot, lambda: "Still waits: cut.png" in told(app))
         await until(pilot, lambda: "cut.png" in quarantined(film))
+
+
+async def test_what_looks_like_a_reference_stands_beside_it(watch, film, inbox, make_png):
+    set_value(ProjectPaths(film).config, "watch.near_duplicates", "ask")
+    with open_project(film) as project:
+        twin = list_references(project, "mara").items[3]
+        with Pillow.open(project.blobs.path(twin.sha256)) as picture:
+            picture.convert("RGB").save(inbox / "again.jpg", quality=88)
+    make_png(inbox / "small.png", 51, (32, 32))
+    look(film)
+    async with watch(film) as (app, pilot):
+        waits, alike = (app.screen.query_one(f"#watch-{name}", Picture) for name in ("picture", "twin"))
+        await choose(app, pilot, "again.jpg")
+        await until(pilot, lambda: alike.display and alike.showing == twin.sha256)
+        await until(pilot, lambda: waits.showing not in ("", twin.sha256))
+        assert (waits.shown_caption, alike.shown_caption) == ("waits", twin.address)
+        assert_aligned(app)
+        await choose(app, pilot, "small.png")
+        await until(pilot, lambda: not alike.display)
+        await until(pilot, lambda: waits.shown_caption == "")
 
 
 async def test_retry_after_a_repair(watch, film, waiting, inbox, make_png):

@@ -100,7 +100,8 @@ class WatchScreen(FilmScreen):
         #watch-training { height: 1fr; }
         #watch-files { height: 2fr; }
         #watch-detail { height: 4fr; margin-top: 1; padding: 0 1 0 3; }
-        #watch-picture { height: 1fr; margin-bottom: 1; }
+        #watch-pictures { height: 1fr; margin-bottom: 1; }
+        #watch-twin { margin-left: 1; }
         #watch-facts { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
         #watch-facts Static { width: 1fr; height: auto; }
         &.-narrow #watch-line { layout: vertical; height: 2; margin-bottom: 0; }
@@ -109,7 +110,7 @@ class WatchScreen(FilmScreen):
         &.-narrow #watch-right { width: 50%; }
         &.-narrow #watch-detail { padding: 0 1 0 3; }
         &.-low #watch-detail { height: 3fr; margin-top: 0; layout: horizontal; }
-        &.-low #watch-picture { width: 40%; margin: 0 1 0 0; }
+        &.-low #watch-pictures { width: 50%; margin: 0 1 0 0; }
         &.-low #watch-facts { width: 1fr; height: 1fr; }
         &.-low #watch-training-title { margin-top: 0; }
     }
@@ -159,7 +160,9 @@ class WatchScreen(FilmScreen):
                 )
                 with Vertical(id="watch-detail"):
                     if app.pictures is not None:
-                        yield Picture(app.pictures, app.terminal_pictures, captioned=False, id="watch-picture")
+                        with Horizontal(id="watch-pictures"):
+                            yield Picture(app.pictures, app.terminal_pictures, id="watch-picture")
+                            yield Picture(app.pictures, app.terminal_pictures, id="watch-twin")
                     with VerticalScroll(id="watch-facts", can_focus=False):
                         yield Static("", id="watch-text", markup=False)
 
@@ -363,9 +366,10 @@ class WatchScreen(FilmScreen):
             table, text = self.query_one(f"#{self._looking_at}", VirtualTable), self.query_one("#watch-text", Static)
         except NoMatches:
             return
-        one, sha256 = table.current, ""
-        if isinstance(one, Waiting):
-            shown, sha256 = file_facts(one), one.sha256
+        one = table.current
+        file = one if isinstance(one, Waiting) else None
+        if file is not None:
+            shown = file_facts(file)
         elif isinstance(one, Root):
             shown = root_facts(one)
         elif isinstance(one, Training):
@@ -373,9 +377,19 @@ class WatchScreen(FilmScreen):
         else:
             shown = Content("")
         text.update(shown)
-        for picture in self.query(Picture):
-            picture.display = bool(sha256)
-            picture.show(sha256 or None)
+        self._show_pictures(file)
+
+    def _show_pictures(self, file: Waiting | None) -> None:
+        """The picture that waits, and beside it the one that it looks like."""
+        for place in self.query("#watch-pictures"):
+            place.display = file is not None and file.sha256 != ""
+        if file is None:
+            return
+        for picture in self.query("#watch-picture").results(Picture):
+            picture.show(file.sha256 or None, "waits" if file.twin else "")
+        for picture in self.query("#watch-twin").results(Picture):
+            picture.display = file.twin != ""
+            picture.show(file.twin or None, file.twin_address)
 
     # decisions
 

@@ -90,10 +90,14 @@ class Waiting:
     Attributes:
         file: The file.
         sha256: The blob with its bytes, where it could be read; else empty.
+        twin: The blob of the reference that it looks like, if that is why it waits; else empty.
+        twin_address: Address of that reference.
     """
 
     file: "Quarantined"
-    sha256: str
+    sha256: str = ""
+    twin: str = ""
+    twin_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ def read_watched(project: "Project", reader: "Reader") -> Watched:
         Root(wanted[one.asset, one.path], one, by is not None) for one in health if (one.asset, one.path) in wanted
     ]
     kept = kept_pictures(reader)
-    waiting = [Waiting(one, kept.get(one.id, "")) for one in list_quarantine(project)]
+    waiting = [Waiting(one, *kept.get(one.id, ())) for one in list_quarantine(project)]
     return Watched(sorted(roots, key=lambda one: one.health.state == "ok"), waiting, by, problem)
 
 
