@@ -6,6 +6,7 @@ goes at once, when the last reference to it goes.
 """
 
 import gc
+import math
 import time
 from collections.abc import Callable
 from functools import cache
@@ -22,8 +23,11 @@ _THRESHOLDS = (5_000, 10, 1_000)
 
 _QUIET_S = 2.0
 
-_FULL = 2
-"""After so many sweeps of what is not new any more, a full one is made also while keys come: a screen that was left is garbage, 5 MB of it."""
+_LEFT_S = 6.0
+"""A screen that was left is garbage, 5 MB of it, once the last of its clocks would have rung; then a full sweep is made also while keys come."""
+
+_FULL = 4
+"""And after so many sweeps of what is not new any more."""
 
 _LOOK_S = 1.0
 
@@ -36,6 +40,7 @@ class Sweeping(App[None]):
         let_go()
         self._touched = 0.0
         self._sweeps = False
+        self._depth, self._sweep_at = 0, math.inf
 
     def on_ready(self) -> None:
         """The program stands, and what began without a collector has one."""
@@ -57,10 +62,17 @@ class Sweeping(App[None]):
             self.set_interval(_LOOK_S, self.sweep_when_due)
 
     def sweep_when_due(self) -> bool:
-        """Collect garbage when no key came for a while and something may have gathered, or when much may have; says whether it was done."""
+        """Collect garbage when no key came for a while and something may have gathered, or when much has; says whether it was done."""
+        now, depth = time.monotonic(), len(self.screen_stack)
+        if depth < self._depth:
+            self._sweep_at = now + _LEFT_S
+        self._depth = depth
         gathered = gc.get_count()[2]
-        if not gathered or (gathered < _FULL and time.monotonic() - self._touched < _QUIET_S):
+        quiet = now - self._touched >= _QUIET_S
+        if now < self._sweep_at and not (gathered and (quiet or gathered >= _FULL)):
             return False
+        if now >= self._sweep_at:
+            self._sweep_at = math.inf
         gc.collect()
         give_back()
         return True

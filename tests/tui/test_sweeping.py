@@ -6,6 +6,7 @@ import time
 import pytest
 from textual import events
 from textual.app import App
+from textual.screen import Screen
 from textual.widgets import Static
 
 from assetforge.tui import sweeping
@@ -58,6 +59,20 @@ class TestMoments:
             await pilot.press("x")
             monkeypatch.setattr(gc, "get_count", lambda: (0, 0, sweeping._FULL))
             assert app.sweep_when_due()
+
+    async def test_some_seconds_after_a_screen_was_left(self, monkeypatch):
+        app = SweepingApp()
+        async with app.run_test() as pilot:
+            monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 0))
+            await app.push_screen(Screen())
+            assert not app.sweep_when_due()
+            await app.pop_screen()
+            await pilot.press("x")
+            assert not app.sweep_when_due()
+            now = time.monotonic()
+            monkeypatch.setattr(time, "monotonic", lambda: now + sweeping._LEFT_S)
+            assert app.sweep_when_due()
+            assert not app.sweep_when_due()
 
     async def test_only_when_there_may_be_something(self, monkeypatch):
         app = SweepingApp()
