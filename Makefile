@@ -22,9 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(PLUGINS)
 demo: install
 	$(BIN)/assetforge demo
 
-# A quarter of the time tests wait for programs they started: three of them keep two cores busy.
 test: install
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not slow and not soak and not bench"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not soak and not bench"
 
 test-slow: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow"
