@@ -99,7 +99,7 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object], timeout: flo
     while not condition():
         assert pilot.app._exception is None, pilot.app._exception
         assert time.monotonic() < end, f"that never came; on the screen:\n{shown(pilot.app)}\ntold: {told(pilot.app)}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
     await settle(pilot)
 
 
