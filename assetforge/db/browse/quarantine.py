@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from assetforge.db.browse.reader import Reader
+from assetforge.db.browse.reference_address import reference_at
 
 __all__ = ["KeptPicture", "kept_pictures"]
 
@@ -12,10 +13,8 @@ _KEPT = """
 SELECT f.id, f.sha256, f.code, f.message, w.asset_id FROM watched_file f JOIN watch_root w ON w.id = f.root_id
 WHERE f.state = 'quarantined' AND f.code IN ('small', 'near-duplicate') AND f.sha256 != ''
 """
-_ALIKE = re.compile(r"/ref/([0-9a-f]+)\.?$")
-"""The reference that a near-duplicate looks like, at the end of its message."""
-
-_WITH_DIGITS = "SELECT sha256 FROM reference WHERE asset_id = ? AND sha256 >= ? AND sha256 < ? ORDER BY sha256 LIMIT 1"
+_ALIKE = re.compile(r"(\S+/ref/([0-9a-f]+))\.$")
+"""The reference that a near-duplicate looks like, at the end of its message: its address, and the digits in it."""
 
 
 class KeptPicture(NamedTuple):
@@ -43,7 +42,7 @@ def kept_pictures(reader: Reader) -> dict[int, KeptPicture]:
     with reader.snapshot():
         for number, sha256, code, message, asset_id in reader.rows(_KEPT):
             alike = _ALIKE.search(message) if code == "near-duplicate" else None
-            row = reader.row(_WITH_DIGITS, (asset_id, alike[1], f"{alike[1]}g")) if alike else None
-            address = message.rstrip(".").rpartition(" ")[2] if row else ""
-            found[number] = KeptPicture(sha256, row[0] if row else "", address)
+            twin = reference_at(reader, asset_id, alike[2]) if alike else None
+            row = reader.row("SELECT sha256 FROM reference WHERE id = ?", (twin,)) if twin is not None else None
+            found[number] = KeptPicture(sha256, row[0], alike[1]) if alike and row else KeptPicture(sha256)
     return found

@@ -156,9 +156,17 @@ class ReferenceActions(Pane):
         await self.app.push_screen_wait(
             FieldsDialog(
                 f"Mask of {count_of(len(addresses), 'reference')}",
-                [Field(name="file", title="file", placeholder="~/masks/still-1.png", suggester=PathSuggester())],
-                "A picture of the same shape: white is learned, black is not. Nothing takes the mask away. The trainer's parameter mask says that masks are used.",
-                take=lambda values: self._set(addresses, mask=_mask_file(values["file"].strip())),
+                [
+                    Field(
+                        name="file",
+                        title="file",
+                        placeholder="~/masks/still-1.png",
+                        required=True,
+                        suggester=PathSuggester(),
+                    )
+                ],
+                "A picture of the same shape: white is learned, black is not; the word none takes the mask away. The trainer's parameter mask says that masks are used.",
+                take=lambda values: self._set(addresses, mask=Path(values["file"].strip()).expanduser()),
             )
         )
 
@@ -211,7 +219,3 @@ class ReferenceActions(Pane):
         row = self.items.current
         if row is not None:
             self.film_app.tell(await self.session.run(open_outside, row.sha256, row.file_name))
-
-
-def _mask_file(text: str) -> Path:
-    return Path(text).expanduser() if text else Path("none")
