@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from assetforge.api.job import BaseRef, TrainingDataset, TrainPayload
 from assetforge.api.params import Params
+
+if TYPE_CHECKING:
+    from assetforge.api.protocols import ImageArray
 
 __all__ = ["Checkpoint", "JobContext", "Stopped", "TrainContext"]
 
@@ -91,6 +94,13 @@ class TrainContext(JobContext, Protocol):
     @property
     def dataset(self) -> TrainingDataset:
         """What to train on; ``item.file`` is relative to ``workdir``."""
+
+    def sample(self, picture: "ImageArray", step: int, prompt: str = "") -> None:
+        """Show a picture of what is learnt after ``step`` steps: uint8, (height, width, 3), sRGB.
+
+        It is kept in the work folder beside the results, and is none of them. Pictures of one step count from 1; the same number at another step should show the
+        same prompt from the same seed, so that people see what changed.
+        """
 
     def latest_checkpoint(self) -> Checkpoint | None:
         """The newest committed checkpoint of any earlier attempt, or ``None``."""

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 JOB_EVENT_KINDS = ("started", "progress", "checkpoint", "sample", "metric", "log", "failed", "finished")
-"""``progress`` carries step, total, and what the engine knows of loss, lr, it_s, memory_mb; ``failed`` carries error and traceback."""
+"""``progress`` carries step, total, and what the engine knows of loss, lr, it_s, memory_mb; ``sample`` carries file (in the work folder), prompt and, of trainers, step; ``failed`` carries error and traceback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assetforge import agent
 from assetforge.api.context import Stopped
@@ -14,9 +14,7 @@ from assetforge.api.job import Cell, LoraRef, RenderedCell, RenderPass, RenderPa
 from assetforge.api.protocols import Renderer
 from assetforge.errors import PluginError
 from assetforge.jobs.context import JobRuntime, write_json
-
-if TYPE_CHECKING:
-    from assetforge.api.protocols import ImageArray
+from assetforge.jobs.png import write_png
 
 __all__ = ["render_passes"]
 
@@ -117,32 +115,15 @@ def _render_stretch(context: JobRuntime, renderer: Renderer, stretch: _Stretch, 
         if picture is None:
             raise PluginError(f"The renderer gave fewer pictures than the {len(stretch.cells)} it was asked for.")
         file = Path("outputs") / "renders" / str(stretch.evaluation) / f"{cell.index}.png"
-        _write_png(picture, context.workdir / file)
+        write_png(picture, context.workdir / file, _temporary(context.workdir / file), maker="renderer")
         seconds = round(time.perf_counter() - start, 4)
         kept.add(RenderedCell(evaluation=stretch.evaluation, index=cell.index, file=file.as_posix(), seconds=seconds))
-        context.events.write("sample", evaluation=stretch.evaluation, index=cell.index, file=file.as_posix())
+        context.events.write(
+            "sample", evaluation=stretch.evaluation, index=cell.index, file=file.as_posix(), prompt=cell.prompt
+        )
         context.progress(len(kept.cells), total, it_s=1 / max(seconds, 1e-6))
         if context.should_stop():
             raise Stopped
-
-
-def _write_png(picture: "ImageArray", path: Path) -> None:
-    from PIL import Image
-
-    if picture.dtype != "uint8" or picture.ndim != 3 or picture.shape[2] != 3:
-        raise PluginError(
-            f"The renderer gave an array of {picture.dtype} with shape {picture.shape} instead of uint8 (height, width, 3)."
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    try:
-        with temporary.open("wb") as stream:
-            Image.fromarray(picture).save(stream, format="PNG")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -12,13 +12,17 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assetforge import agent
 from assetforge.api.context import Checkpoint
 from assetforge.api.job import BaseRef, JobSpec, TrainingDataset, TrainPayload
 from assetforge.api.params import Params
 from assetforge.errors import JobError, NotFoundError
+from assetforge.jobs.png import write_png
+
+if TYPE_CHECKING:
+    from assetforge.api.protocols import ImageArray
 
 __all__ = ["EventWriter", "JobRuntime", "TrainRuntime", "reported", "sync_file", "write_json"]
 
@@ -187,6 +191,9 @@ class TrainRuntime(JobRuntime):
     A checkpoint lies in ``checkpoints/step-N/`` and exists once ``checkpoints/step-N.state.json`` does.
     """
 
+    _sampled = (-1, 0)
+    """Step and number of the last sample."""
+
     @cached_property
     def payload(self) -> TrainPayload:
         """What to train."""
@@ -196,6 +203,20 @@ class TrainRuntime(JobRuntime):
     def dataset(self) -> TrainingDataset:
         """What to train on."""
         return TrainingDataset.model_validate_json((self.workdir / self.payload.dataset).read_bytes())
+
+    def sample(self, picture: "ImageArray", step: int, prompt: str = "") -> None:
+        """Write the picture into ``samples/`` and tell of it.
+
+        Raises:
+            PluginError: It is no picture.
+        """
+        if step != self._sampled[0]:
+            self._sampled = (step, 0)
+        number = self._sampled[1] + 1
+        self._sampled = (step, number)
+        file = self.workdir / "samples" / f"step-{step:08d}-{number}.png"
+        write_png(picture, file, file.with_name(f".{file.name}.part"), maker="trainer")
+        self.events.write("sample", file=file.relative_to(self.workdir).as_posix(), step=step, prompt=prompt)
 
     def latest_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint whose files are all there in the size they were committed with."""

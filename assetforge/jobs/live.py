@@ -20,7 +20,7 @@ from assetforge.domain.states import OPEN_JOB_STATES
 from assetforge.errors import NotFoundError
 from assetforge.services.projects import Project
 
-__all__ = ["LiveRun", "LiveUpdate"]
+__all__ = ["LiveRun", "LiveUpdate", "Sample"]
 
 _CHUNK = 1 << 20
 _MOST_BYTES = 2 << 20
@@ -32,6 +32,21 @@ _SPEED_S = 120.0
 """Speed for the time left is taken from the last so many seconds: what came before may have been another picture size."""
 _VALIDATION = "validation_loss"
 _NOTHING = Series()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture that a run made.
+
+    Attributes:
+        path: The file.
+        prompt: What it is to show; empty when the engine did not say.
+        step: Of a training: after how many steps.
+    """
+
+    path: Path
+    prompt: str = ""
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +88,7 @@ class LiveUpdate:
     metrics: Mapping[str, Series] = field(default_factory=dict)
     eta_s: float | None = None
     checkpoint: int | None = None
-    samples: tuple[Path, ...] = ()
+    samples: tuple[Sample, ...] = ()
     said: str = ""
     changed: bool = True
     more: bool = False
@@ -147,7 +162,7 @@ class LiveRun:
             metrics={name: curve.series() for name, curve in self._metrics.items()},
             eta_s=self._eta() if state == "running" else None,
             checkpoint=self._checkpoint,
-            samples=tuple(path for path in self._samples if path.is_file()),
+            samples=tuple(sample for sample in self._samples if sample.path.is_file()),
             said=self._said,
             changed=changed,
             more=more,
@@ -159,7 +174,7 @@ class LiveRun:
         self._curves = {name: Curve() for name in ("loss", _VALIDATION, "lr", "it_s", "memory_mb")}
         self._metrics: dict[str, Curve] = {}
         self._checkpoint: int | None = None
-        self._samples: deque[Path] = deque(maxlen=_MOST_SAMPLES)
+        self._samples: deque[Sample] = deque(maxlen=_MOST_SAMPLES)
         self._said = ""
         self._pace: deque[tuple[float, int]] = deque(maxlen=1_000)
 
@@ -211,7 +226,7 @@ class LiveRun:
             case "checkpoint":
                 self._checkpoint = _whole(event.get("step"), self._checkpoint)
             case "sample":
-                self._take_sample(str(event.get("file", "")))
+                self._take_sample(event)
             case "log":
                 self._said = str(event.get("message", ""))
             case "failed" | "interrupted":
@@ -250,10 +265,13 @@ class LiveRun:
         elif name in self._metrics or len(self._metrics) < _MOST_METRICS:
             self._metrics.setdefault(name, Curve(_METRIC_POINTS)).add(step, value)
 
-    def _take_sample(self, file: str) -> None:
+    def _take_sample(self, event: Mapping[str, Any]) -> None:
+        file = str(event.get("file", ""))
         path = PurePosixPath(file)
         if file and not path.is_absolute() and ".." not in path.parts:
-            self._samples.append(self.folder / path)
+            self._samples.append(
+                Sample(self.folder / path, str(event.get("prompt", "")), _whole(event.get("step"), None))
+            )
 
     def _eta(self) -> float | None:
         if not self._total or len(self._pace) < 2:

@@ -9,11 +9,14 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assetforge.api import Checkpoint, Params
 from assetforge.api.job import BaseRef, TrainingDataset, TrainPayload
 from assetforge.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from assetforge.api.protocols import ImageArray
 
 __all__ = ["FolderContext", "FolderTrainContext", "SimulatedKill"]
 
@@ -102,11 +105,17 @@ class FolderTrainContext(FolderContext):
         payload: What to train.
         dataset: What to train on.
         commits: Steps of all committed checkpoints, in order.
+        samples: Every ``(picture, step, prompt)`` that was shown.
     """
 
     payload: TrainPayload
     dataset: TrainingDataset
     commits: list[int] = field(default_factory=list)
+    samples: "list[tuple[ImageArray, int, str]]" = field(default_factory=list)
+
+    def sample(self, picture: "ImageArray", step: int, prompt: str = "") -> None:
+        """Note it."""
+        self.samples.append((picture, step, prompt))
 
     def latest_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint whose state file was written."""

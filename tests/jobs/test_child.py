@@ -27,9 +27,11 @@ from assetforge.api.job import (
     TrainingDataset,
     TrainPayload,
 )
+from assetforge.api.params import Params
 from assetforge.domain.bundle import BundlePlan, InputFile
-from assetforge.errors import StorageError, UsageError
+from assetforge.errors import PluginError, StorageError, UsageError
 from assetforge.jobs.bundle import write_bundle
+from assetforge.jobs.context import TrainRuntime
 from assetforge.testing.executor_contract import read_lines, wait_until
 
 BASE = BaseRef(name="none", family="none", digest="0" * 64)
@@ -337,3 +339,22 @@ def test_a_child_brings_neither_a_framework_nor_a_database(train):
     assert work.result().weights
     for name in ("torch", "diffusers", "transformers", "sqlalchemy", "sqlmodel", "PIL"):
         assert f"'{name}'" not in done.stdout
+
+
+def test_pictures_on_the_way_are_shown_and_are_no_results(train):
+    work = train()
+    shown = TrainRuntime(work.workdir, work.plan.spec, 1, Params())
+    for step, prompt in ((0, "a lamp"), (0, "mrx"), (40, "a lamp")):
+        shown.sample(np.full((8, 6, 3), step, dtype=np.uint8), step, prompt)
+    # An attempt that goes on from an older checkpoint draws some of them again.
+    TrainRuntime(work.workdir, work.plan.spec, 2, Params()).sample(np.zeros((8, 6, 3), dtype=np.uint8), 40, "a lamp")
+    told = [(event["file"], event["step"], event["prompt"]) for event in work.events("sample")]
+    first, second, third = (f"samples/step-{name}.png" for name in ("00000000-1", "00000000-2", "00000040-1"))
+    assert told == [(first, 0, "a lamp"), (second, 0, "mrx"), (third, 40, "a lamp"), (third, 40, "a lamp")]
+    assert sorted(path.name for path in (work.workdir / "samples").iterdir()) == [
+        path.removeprefix("samples/") for path in (first, second, third)
+    ]
+    with Image.open(work.workdir / third) as picture:
+        assert (picture.size, picture.mode, picture.getpixel((0, 0))) == ((6, 8), "RGB", (0, 0, 0))
+    with pytest.raises(PluginError, match="The trainer gave an array of float32"):
+        shown.sample(np.zeros((8, 6, 3), dtype=np.float32), 41)

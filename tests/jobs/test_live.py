@@ -15,7 +15,7 @@ from assetforge.db.models_jobs import Job
 from assetforge.domain.curves import MOST_POINTS
 from assetforge.errors import NotFoundError, UsageError
 from assetforge.jobs.control import follow_log, get_job, read_log
-from assetforge.jobs.live import LiveRun
+from assetforge.jobs.live import LiveRun, Sample
 from assetforge.jobs.run_control import cancel_run, hurry_run, resume_run, run_job, set_run_priority, stop_run
 from assetforge.services.projects import Project
 
@@ -141,8 +141,10 @@ def test_pictures_that_are_there_and_inside(project: Project, job: int, folder: 
     (folder / "outputs").mkdir()
     (folder / "outputs" / "0.png").write_bytes(b"x")
     for file in ("outputs/0.png", "outputs/gone.png", "../../forge.db", "/etc/passwd", ""):
-        write(folder, {"kind": "sample", "file": file})
-    assert LiveRun(project, job).read().samples == (folder / "outputs" / "0.png",)
+        write(folder, {"kind": "sample", "file": file, "prompt": "rdrx at sea", "step": 40})
+    write(folder, {"kind": "sample", "file": "outputs/0.png", "step": "soon"})
+    path = folder / "outputs" / "0.png"
+    assert LiveRun(project, job).read().samples == (Sample(path, "rdrx at sea", 40), Sample(path))
 
 
 def test_long_runs_are_read_piece_by_piece_in_flat_memory(project: Project, job: int, folder: Path) -> None:

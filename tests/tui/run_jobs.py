@@ -99,7 +99,7 @@ def progress(step: int, total: int, began: float, **figures: Any) -> dict[str, A
 
 
 def write_training(project: Project, job: int, steps: int, total: int) -> Path:
-    """What a training wrote that got so far just now: a loss for every step, validation, checkpoints, a log, and eight pictures."""
+    """What a training wrote that got so far just now: a loss for every step, validation, checkpoints, a log, and two pictures every 150 steps."""
     began = time.time() - steps / 1.9
     events: list[dict[str, Any]] = [{"kind": "started", "t": began, "attempt": 1, "resumed_from": 0}]
     log = [
@@ -116,9 +116,11 @@ def write_training(project: Project, job: int, steps: int, total: int) -> Path:
             events.append({"kind": "metric", "name": "validation_loss", "value": value, "step": step})
             log.append(f"step {step}: validation loss {value:.4f}")
         if step % 150 == 0:
-            name = f"samples/step-{step:06d}.png"
-            Pillow.radial_gradient("L").resize((96, 64)).rotate(step).convert("RGB").save(folder / name)
-            events += [{"kind": "checkpoint", "step": step}, {"kind": "sample", "file": name, "step": step}]
+            events.append({"kind": "checkpoint", "step": step})
+            for number, prompt in enumerate(("mrx at sea", "a [b]lamp[/b]"), start=1):
+                name = f"samples/step-{step:08d}-{number}.png"
+                Pillow.radial_gradient("L").resize((96, 64)).rotate(step * number).convert("RGB").save(folder / name)
+                events.append({"kind": "sample", "file": name, "step": step, "prompt": prompt})
     return write_events(project, job, events, log)
 
 

@@ -158,7 +158,10 @@ async def test_pictures_the_log_alone_and_back(runs, busy):
         await ready(pilot, lambda: "1,178" in said(screen, "status"))
         await pilot.press("s")
         first = screen.query(Picture).first(Picture)
-        await ready(pilot, lambda: first.shown_caption == "step-001050")
+        await ready(pilot, lambda: first.shown_caption == "step 1,050 · mrx at sea")
+        # What the same step made stands in the order of its prompts; below it what the step before made of the same.
+        captions = [picture.shown_caption for picture in screen.query(Picture)]
+        assert captions[1:4] == ["step 1,050 · a [b]lamp[/b]", "step 900 · mrx at sea", "step 900 · a [b]lamp[/b]"]
         assert not screen.query_one("#follow-loss").display
         await pilot.press("s")
         assert screen.query_one("#follow-loss").display

@@ -32,7 +32,7 @@ from assetforge.tui.words import ago, dim, number, plain, size
 if TYPE_CHECKING:
     from PIL import Image as Pillow
 
-    from assetforge.jobs.live import LiveUpdate
+    from assetforge.jobs.live import LiveUpdate, Sample
     from assetforge.tui.app import FilmApp
     from assetforge.tui.screens.run_facts import Follow, RunFacts
 
@@ -44,6 +44,7 @@ _PICTURES = 8
 _SAMPLE_SIDE = 768
 _LABEL = 11
 _CHANGED_MOST = 12
+_ASK_FOR_SAMPLES = " Its recipe says whether and how often it draws some."
 
 
 class RunFollow(Widget):
@@ -82,7 +83,7 @@ class RunFollow(Widget):
         self._facts: RunFacts | None = None
         self._why = ""
         self._lines = 0
-        self._samples: tuple[Path, ...] = ()
+        self._samples: tuple[Sample, ...] = ()
         self._opened: dict[Path, Pillow.Image | None] = {}
 
     def compose(self) -> ComposeResult:
@@ -290,26 +291,45 @@ class RunFollow(Widget):
         update = self._update
         if self.view != "samples":
             return
-        paths = update.samples[::-1][:_PICTURES] if update is not None else ()
+        samples = newest(update.samples)[:_PICTURES] if update is not None else ()
         pictures = list(self.query(Picture))
-        if not paths:
-            pictures[0].show(None, "It made no pictures yet.")
+        if not samples:
+            trains = self.row is not None and self.row.kind == "train"
+            pictures[0].show(None, "It made no pictures yet." + (_ASK_FOR_SAMPLES if trains else ""))
         for at, picture in enumerate(pictures):
-            picture.display = at < max(1, len(paths))
-        if paths != self._samples:
-            self._samples = paths
-            self.run_worker(self._open_samples(paths), group="samples", exclusive=True, exit_on_error=False)
+            picture.display = at < max(1, len(samples))
+        if samples != self._samples:
+            self._samples = samples
+            self.run_worker(self._open_samples(samples), group="samples", exclusive=True, exit_on_error=False)
 
-    async def _open_samples(self, paths: Sequence[Path]) -> None:
+    async def _open_samples(self, samples: "Sequence[Sample]") -> None:
+        paths = [sample.path for sample in samples]
         missing = [path for path in paths if path not in self._opened]
         self._opened = {path: self._opened[path] for path in paths if path in self._opened}
         self._opened |= await in_thread(_open, missing)
-        for picture, path in zip(self.query(Picture), paths, strict=False):
-            image = self._opened.get(path)
+        for picture, sample in zip(self.query(Picture), samples, strict=False):
+            image = self._opened.get(sample.path)
             if image is None:
-                picture.show(None, f"{path.stem} cannot be read")
+                picture.show(None, f"{sample.path.stem} cannot be read")
             else:
-                picture.show_image(image, path.stem)
+                picture.show_image(image, _caption(sample))
+
+
+def newest(samples: "Sequence[Sample]") -> "tuple[Sample, ...]":
+    """Pictures in the order to look at them: those of the last step first; renders, which have no steps, backwards.
+
+    Those of one step stay in the order in which they were made, so that the same prompts stand in the same places.
+    """
+    by_step: dict[int, dict[Sample, None]] = {}
+    for sample in samples if samples and samples[-1].step is not None else reversed(samples):
+        # An attempt that goes on from an older checkpoint makes some of them again.
+        by_step.setdefault(-1 if sample.step is None else sample.step, {})[sample] = None
+    return tuple(sample for step in sorted(by_step, reverse=True) for sample in by_step[step])
+
+
+def _caption(sample: "Sample") -> str:
+    parts = ("" if sample.step is None else f"step {number(sample.step)}", sample.prompt)
+    return " · ".join(part for part in parts if part) or sample.path.stem
 
 
 def _hanging(name: str, text: str, width: int) -> Content:

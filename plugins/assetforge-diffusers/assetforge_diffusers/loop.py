@@ -5,7 +5,8 @@ A step is a pure function of (weights, optimizer state, seed, step): batch, nois
 Nothing in a step waits for the device; losses stay there until :meth:`TrainingLoop.read` fetches a window of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,6 +239,20 @@ class TrainingLoop:
             module.train()
         training_mode(self.optimizer, on=True)
         return float(torch.stack(losses).mean())
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """The networks as they would be kept now: in evaluation mode, with the average of the weights where there is one."""
+        training_mode(self.optimizer, on=False)
+        for module in self.modules.values():
+            module.eval()
+        try:
+            with self.ema.swapped_in() if self.ema is not None else nullcontext():
+                yield
+        finally:
+            for module in self.modules.values():
+                module.train()
+            training_mode(self.optimizer, on=True)
 
     def scaler_state(self) -> dict[str, Any]:
         """State of the fp16 loss scaler; empty without one."""

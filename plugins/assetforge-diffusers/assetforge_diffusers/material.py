@@ -4,7 +4,6 @@ Cache entries are keyed by content (the bytes of the picture, crop, size, flip, 
 replaced picture or an edited caption can never meet a stale entry, and one entry serves every run, asset and film.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +17,14 @@ from assetforge.api.context import Stopped, TrainContext
 from assetforge.domain.buckets import Size
 from assetforge.errors import ImageError, UsageError
 from assetforge_diffusers.cache import ContentCache, digest_of
-from assetforge_diffusers.captions import caption_variants
 from assetforge_diffusers.draws import Pick
 from assetforge_diffusers.families.base import Family, Tokens, Told
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.pictures import PICTURES_VERSION, Mask, read_fitted
+from assetforge_diffusers.texts import Texts, encode_captions
 from assetforge_diffusers.views import Entry
 
-__all__ = ["Batch", "Bucket", "Material", "Texts", "prepare_material"]
+__all__ = ["Batch", "Bucket", "Material", "prepare_material"]
 
 _ENCODING_VERSION = "2"
 _DEVICE_BUDGET = 2**30
@@ -85,21 +84,6 @@ class Bucket:
     weights: torch.Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """The captions of a run.
-
-    Attributes:
-        tokens: Token ids by name, (texts, length), or answers of encoders that are never adapted; the last row is the empty caption.
-        told: Embeddings per row; ``None`` while a text encoder trains.
-        rows: Rows of every entry's caption, one per variant.
-    """
-
-    tokens: Tokens
-    told: Told | None
-    rows: tuple[tuple[int, ...], ...]
-
-
 class Material:
     """Encoded pictures and captions.
 
@@ -123,9 +107,7 @@ class Material:
 
     def to(self, place: torch.device) -> "Material":
         """The same on ``place``."""
-        return Material(
-            self.entries, [_moved(bucket, place) for bucket in self.buckets], _moved_texts(self.texts, place)
-        )
+        return Material(self.entries, [_moved(bucket, place) for bucket in self.buckets], self.texts.to(place))
 
     def bucket_of(self, entry: int) -> Bucket:
         """The bucket of an entry."""
@@ -191,7 +173,7 @@ def prepare_material(
     found = _encode_pictures(context, cache, family, entries, flips, params, device)
     entries = [entry for entry in entries if all((entry, flipped) in found for flipped in flips)]
     buckets = _by_size(entries, flips, found)
-    texts = _encode_texts(context, cache, family, entries, params, embed=embed, training=training, device=device)
+    texts = encode_captions(context, family, entries, params, embed=embed, training=training, device=device)
     size = sum(bucket.moments.nbytes for bucket in buckets) + sum(
         tensor.nbytes for tensor in (*texts.tokens.values(), *(texts.told or {}).values())
     )
@@ -209,11 +191,6 @@ def _moved(bucket: Bucket, place: torch.device) -> Bucket:
         bucket.geometry.to(place),
         bucket.weights.to(place),
     )
-
-
-def _moved_texts(texts: Texts, place: torch.device) -> Texts:
-    told = None if texts.told is None else {name: tensor.to(place) for name, tensor in texts.told.items()}
-    return Texts({name: ids.to(place) for name, ids in texts.tokens.items()}, told, texts.rows)
 
 
 def _mask_of(entry: Entry, params: LoraTrainerParams, folder: Path) -> Mask:
@@ -271,7 +248,8 @@ def _encode_pictures(
         part = missing[start : start + _PART]
         with ThreadPoolExecutor(max_workers=min(8, context.threads or os.cpu_count() or 1)) as readers:
             for view, pixels in zip(part, readers.map(read, part), strict=True):
-                _stop_if_asked(context.should_stop)
+                if context.should_stop():
+                    raise Stopped
                 if isinstance(pixels, ImageError):
                     bad[view[0].name] = pixels.message
                     continue
@@ -326,84 +304,3 @@ def _by_size(
             )
         )
     return buckets
-
-
-def _encode_texts(
-    context: TrainContext,
-    cache: ContentCache,
-    family: Family,
-    entries: Sequence[Entry],
-    params: LoraTrainerParams,
-    *,
-    embed: bool,
-    training: bool,
-    device: torch.device,
-) -> Texts:
-    trigger = context.payload.trigger
-    variants = {
-        caption: caption_variants(caption, trigger, params, context.seed) if training else [caption]
-        for caption in dict.fromkeys(entry.item.caption for entry in entries)
-    }
-    texts = [*dict.fromkeys(text for some in variants.values() for text in some), ""]
-    place = {text: row for row, text in enumerate(texts)}
-    tokens = _tokenize(context, family, texts)
-    told = _asked_once(context, cache, family, "text", texts, tokens, device) if embed else None
-    if not embed and set(family.encoder_names) - set(family.adaptable_encoders):
-        tokens = _asked_once(context, cache, family, "frozen", texts, tokens, device)
-    rows = tuple(tuple(place[text] for text in variants[entry.item.caption]) for entry in entries)
-    return Texts(tokens, told, rows)
-
-
-def _tokenize(context: TrainContext, family: Family, texts: Sequence[str]) -> Tokens:
-    rows = [family.tokenize(text) for text in texts]
-    long = [(text, missing) for text, (_, missing) in zip(texts, rows, strict=True) if missing]
-    if long:
-        text, missing = max(long, key=lambda pair: pair[1])
-        context.log(
-            f"{len(long)} captions are too long for the text encoder; the end is not read, at most {missing} tokens: {text[:80]!r}"
-        )
-    return {name: torch.stack([tokens[name] for tokens, _ in rows]) for name in rows[0][0]}
-
-
-def _asked_once(
-    context: TrainContext,
-    cache: ContentCache,
-    family: Family,
-    kind: str,
-    texts: Sequence[str],
-    tokens: Tokens,
-    device: torch.device,
-) -> dict[str, torch.Tensor]:
-    """What the text encoders answer to every caption, from the cache or asked now: ``text`` for all of them, ``frozen`` for those that are never adapted."""
-    parts = {
-        "kind": kind,
-        "encoder": family.text_digest,
-        "family": family.name,
-        "code": _ENCODING_VERSION,
-        "dtype": str(family.base.dtype),
-    }
-    ask = family.encode_tokens if kind == "text" else family.encode_frozen
-    entries, moved = [], False
-    for row, text in enumerate(texts):
-        key = digest_of({**parts, "caption": hashlib.sha256(text.encode()).hexdigest()})
-        entry = cache.get(key)
-        if entry is None:
-            _stop_if_asked(context.should_stop)
-            if not moved:
-                family.encoders_to(device)
-                moved = True
-            with torch.no_grad():
-                answers = ask({name: ids[row][None] for name, ids in tokens.items()})
-            entry = {name: _stored(tensor[0]) for name, tensor in answers.items()}
-            cache.put(key, entry)
-        entries.append(entry)
-    return {name: torch.stack([entry[name] for entry in entries]) for name in entries[0]}
-
-
-def _stored(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().cpu().float() if tensor.dtype in {torch.float16, torch.float64} else tensor.detach().cpu()
-
-
-def _stop_if_asked(should_stop: Callable[[], bool]) -> None:
-    if should_stop():
-        raise Stopped

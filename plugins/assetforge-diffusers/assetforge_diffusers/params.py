@@ -104,6 +104,45 @@ class LoraTrainerParams(Params):
         affects_result=False,
     )
 
+    sample_every: int = param(
+        0,
+        "Steps between pictures that are drawn for whoever watches the run, beginning before the first step; 0 for none.",
+        unit="steps",
+        group="Samples",
+        ge=0,
+        affects_result=False,
+        only_if="not offload",
+    )
+    sample_prompts: str = param(
+        "",
+        "What they show, prompts with vertical bars between them, in which {trigger} and {class} stand for the asset's words; empty takes up to four captions, of held-out pictures first.",
+        group="Samples",
+        affects_result=False,
+        only_if="sample_every",
+    )
+    sample_steps: int = param(
+        0,
+        "Sampling steps of each; 0 takes what the model family is rendered with.",
+        unit="steps",
+        group="Samples",
+        advanced=True,
+        ge=0,
+        le=1000,
+        affects_result=False,
+        only_if="sample_every",
+    )
+
+    sample_guidance: float = param(
+        0.0,
+        "Guidance of each; 0 takes what the model family is rendered with. A base that was distilled to do without wants 1.",
+        group="Samples",
+        advanced=True,
+        ge=0,
+        le=50,
+        affects_result=False,
+        only_if="sample_every",
+    )
+
     learning_rate: float = param(1e-4, "Peak learning rate of the denoiser.", group="Optimizer", gt=0, le=1)
     text_encoder_learning_rate: float = param(
         5e-5,

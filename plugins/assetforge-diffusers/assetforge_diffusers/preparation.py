@@ -23,6 +23,7 @@ from assetforge_diffusers.memory import Estimator, memory_limit
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import TRAINER
 from assetforge_diffusers.prior import prior_items
+from assetforge_diffusers.run_samples import SamplePlan, plan_samples
 from assetforge_diffusers.schedule import total_steps
 from assetforge_diffusers.team import assemble, check_size
 from assetforge_diffusers.views import describe_plan, plan_entries
@@ -41,6 +42,7 @@ class Preparation:
         family: The opened base; its encoders are gone.
         material: Encoded pictures and captions.
         held_out: Encoded held-out pictures; ``None`` when nothing is validated.
+        samples: What is drawn on the way; ``None`` for nothing.
     """
 
     context: TrainContext
@@ -49,6 +51,7 @@ class Preparation:
     family: Family
     material: Material
     held_out: Material | None
+    samples: SamplePlan | None
 
     def fit(self) -> Fit:
         """How the run can begin, or go on, in the memory that there is; said in the log.
@@ -146,14 +149,13 @@ def prepare(context: TrainContext) -> Preparation:
         raise UsageError(
             f"The text encoders of {payload.base.family} cannot be adapted.", hint="Set text_encoder to false."
         )
-    material, held_out = _encode(context, params, items, machine, family)
-    return Preparation(context, params, machine, family, material, held_out)
+    return Preparation(context, params, machine, family, *_encode(context, params, items, machine, family))
 
 
 def _encode(
     context: TrainContext, params: LoraTrainerParams, items: Sequence[DatasetItem], machine: Machine, family: Family
-) -> tuple[Material, Material | None]:
-    """Pictures to learn from and held-out ones; the encoders are gone afterwards."""
+) -> tuple[Material, Material | None, SamplePlan | None]:
+    """Pictures to learn from, held-out ones, and what is drawn on the way; the encoders are gone afterwards."""
     sides = params.resolutions or (context.payload.base.resolution,)
     entries = plan_entries(items, sides, family.size_multiple, params)
     for line in describe_plan(entries, params.batch_size):
@@ -170,10 +172,11 @@ def _encode(
     if params.validation_every:
         kept = plan_entries(context.dataset.held_out_items(), sides[-1:], family.size_multiple, params)
         held_out = prepare_material(context, family, kept, params, **how, training=False) if kept else None
+    samples = plan_samples(context, family, items, params, machine.device)
     family.forget_encoders(keep=family.adaptable_encoders if params.text_encoder else ())
     if machine.device.type != "cpu":
         torch.cuda.empty_cache() if machine.device.type == "cuda" else torch.mps.empty_cache()
-    return material, held_out
+    return material, held_out, samples
 
 
 def _chosen_items(context: TrainContext, params: LoraTrainerParams) -> list[DatasetItem]:

@@ -13,6 +13,7 @@ from assetforge.api.context import Stopped, TrainContext
 from assetforge.api.job import DatasetItem
 from assetforge.errors import UsageError
 from assetforge_diffusers.cache import digest_of
+from assetforge_diffusers.drawing import decode_in_full, draw
 from assetforge_diffusers.families.base import Family
 from assetforge_diffusers.params import LoraTrainerParams
 
@@ -63,6 +64,8 @@ def _draw(
     context: TrainContext, family: Family, prompt: str, side: int, files: list[Path], device: torch.device
 ) -> None:
     pipeline = family.pipeline.to(device)
+    if family.base.dtype != torch.float32:
+        decode_in_full(pipeline)
     told, nothing = (
         family.encode_tokens({name: ids[None] for name, ids in family.tokenize(text)[0].items()})
         for text in (prompt, "")
@@ -73,10 +76,7 @@ def _draw(
         if context.should_stop():
             raise Stopped
         source = torch.Generator().manual_seed(int(file.stem))
-        drawn = pipeline(
-            **inputs, width=side, height=side, num_inference_steps=_STEPS, generator=source, output_type="np"
-        )
-        pixels = np.asarray(drawn.images[0] if hasattr(drawn, "images") else drawn.frames[0][0])
+        pixels = draw(pipeline, **inputs, width=side, height=side, num_inference_steps=_STEPS, generator=source)[0]
         partial = file.with_suffix(".partial")
         Image.fromarray((pixels * 255).round().astype(np.uint8)).save(partial, "PNG")
         partial.replace(file)

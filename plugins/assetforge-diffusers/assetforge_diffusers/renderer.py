@@ -12,6 +12,7 @@ from assetforge.api.job import BaseRef, Cell, LoraRef, RenderSettings
 from assetforge.errors import PluginError, UsageError
 from assetforge_diffusers.attention import attention_layers, remembering
 from assetforge_diffusers.batches import LARGEST_DIFFERENCE, MEAN_DIFFERENCE, find_batch, shares
+from assetforge_diffusers.drawing import decode_in_full, draw
 from assetforge_diffusers.families import open_family
 from assetforge_diffusers.families.base import Family, Told
 from assetforge_diffusers.machine import Machine, engine_record, take_machine
@@ -185,16 +186,14 @@ class DiffusersRenderer:
         told = _together([self._embed(cell.prompt) for cell in cells])
         negative = _together([self._embed(cell.negative) for cell in cells]) if guided else None
         with remembering(now.attention):
-            made: NDArray[np.float32] = family.pipeline(
+            return draw(
+                family.pipeline,
                 **family.call_inputs(told, negative, settings.cfg),
                 width=settings.width,
                 height=settings.height,
                 num_inference_steps=steps,
                 generator=[torch.Generator().manual_seed(cell.seed) for cell in cells],
-                output_type="np",
-                return_dict=False,
-            )[0]
-        return made[:, 0] if made.ndim == 5 else made  # the first frame of a film
+            )
 
     def _embed(self, text: str) -> Told:
         """What a prompt tells, remembered per text and worn LoRAs that change text encoders.
@@ -238,13 +237,7 @@ def _pipeline_on(family: Family, machine: Machine) -> Any:
             hint="Render on a larger one, or with --device cpu.",
         ) from error
     if machine.precision != "fp32":
-        vae = pipeline.vae
-        decode = vae.decode
-
-        def in_full(latents: torch.Tensor, *rest: Any, **options: Any) -> Any:
-            return decode(latents.to(vae.dtype), *rest, **options)
-
-        vae.decode = in_full  # it stays in fp32 beside a denoiser in fewer bits, and not every pipeline converts what it is given
+        decode_in_full(pipeline)
     return pipeline
 
 

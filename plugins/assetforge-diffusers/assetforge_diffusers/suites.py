@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from assetforge.api.specs import SuiteBlock, SuiteSpec
 
-__all__ = ["SUITES"]
+__all__ = ["FAMILY_SETTINGS", "SUITES", "FamilySettings"]
 
 _NEGATIVE = "lowres, blurry, text, watermark"
 _QUICK = 6
@@ -17,7 +17,7 @@ _STRENGTHS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.2)
 
 
 @dataclass(frozen=True, slots=True)
-class _Settings:
+class FamilySettings:
     """How a family is asked: what its makers recommend."""
 
     title: str
@@ -27,16 +27,16 @@ class _Settings:
     sampler: str = "default"
 
 
-_FAMILIES = {
-    "sd15": _Settings("Stable Diffusion 1.x", 28, 6.5, (512, 512), "dpm++"),
-    "sd2": _Settings("Stable Diffusion 2.x", 28, 7.0, (768, 768), "dpm++"),
-    "sdxl": _Settings("Stable Diffusion XL", 30, 6.0, (1024, 1024), "dpm++"),
-    "sd3": _Settings("Stable Diffusion 3.5", 28, 4.5, (1024, 1024)),
-    "flux1": _Settings("FLUX.1", 28, 3.5, (1024, 1024)),
-    "flux2": _Settings("FLUX.2", 28, 4.0, (1024, 1024)),
-    "qwen-image": _Settings("Qwen-Image", 30, 4.0, (1024, 1024)),
-    "z-image": _Settings("Z-Image", 28, 5.0, (1024, 1024)),
-    "wan": _Settings("Wan", 30, 5.0, (832, 480)),
+FAMILY_SETTINGS = {
+    "sd15": FamilySettings("Stable Diffusion 1.x", 28, 6.5, (512, 512), "dpm++"),
+    "sd2": FamilySettings("Stable Diffusion 2.x", 28, 7.0, (768, 768), "dpm++"),
+    "sdxl": FamilySettings("Stable Diffusion XL", 30, 6.0, (1024, 1024), "dpm++"),
+    "sd3": FamilySettings("Stable Diffusion 3.5", 28, 4.5, (1024, 1024)),
+    "flux1": FamilySettings("FLUX.1", 28, 3.5, (1024, 1024)),
+    "flux2": FamilySettings("FLUX.2", 28, 4.0, (1024, 1024)),
+    "qwen-image": FamilySettings("Qwen-Image", 30, 4.0, (1024, 1024)),
+    "z-image": FamilySettings("Z-Image", 28, 5.0, (1024, 1024)),
+    "wan": FamilySettings("Wan", 30, 5.0, (832, 480)),
 }
 
 
@@ -369,6 +369,6 @@ SUITES = tuple(
         height=settings.size[1],
         sampler=settings.sampler,
     )
-    for family, settings in _FAMILIES.items()
+    for family, settings in FAMILY_SETTINGS.items()
     for asset_type, blocks in _BLOCKS.items()
 )

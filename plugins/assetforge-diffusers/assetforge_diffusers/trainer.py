@@ -27,6 +27,7 @@ from assetforge_diffusers.optimizers import training_mode
 from assetforge_diffusers.params import LoraTrainerParams
 from assetforge_diffusers.plugin import TRAINER
 from assetforge_diffusers.preparation import Preparation, prepare
+from assetforge_diffusers.run_samples import RunSamples
 from assetforge_diffusers.slowdown import SlowdownWatch
 
 __all__ = ["LoraTrainer"]
@@ -150,6 +151,7 @@ class _Run:
         self._since = time.perf_counter()
         self._slowdown = SlowdownWatch(loop.machine.device)
         self._unrecorded = False
+        self._samples = RunSamples(ready.context, ready.samples, loop)
 
     def train(self) -> None:
         """All steps that are left.
@@ -160,6 +162,8 @@ class _Run:
         """
         context, loop, params = self._context, self._loop, self._loop.params
         context.progress(self._done, loop.total)
+        if not self._done:
+            self._show()
         while self._done < loop.total:
             if context.should_stop():
                 self._commit()
@@ -179,6 +183,13 @@ class _Run:
                 self._report()
                 context.metric("validation_loss", loop.validate(self._held_out), self._done)
                 self._since = time.perf_counter()
+            self._show()
+
+    def _show(self) -> None:
+        if self._samples.is_due(self._done):
+            self._report()
+            self._samples.draw(self._done)
+            self._since = time.perf_counter()
 
     def _report(self) -> None:
         loop, clock, context = self._loop, self._clock, self._context

@@ -167,6 +167,7 @@ class FolderContext:
         self.figures: list[dict[str, float]] = []
         self.metrics: list[tuple[str, float, int | None]] = []
         self.messages: list[str] = []
+        self.samples: list[tuple[np.ndarray, int, str]] = []
         items = items_of(workdir / "inputs", held_out)
         tree = hashlib.sha256("".join(item.sha256 + item.caption for item in items).encode()).hexdigest()
         self.dataset = TrainingDataset(address="zork/d1", tree_hash=tree, items=items)
@@ -196,6 +197,9 @@ class FolderContext:
 
     def log(self, message: str) -> None:
         self.messages.append(message)
+
+    def sample(self, picture: np.ndarray, step: int, prompt: str = "") -> None:
+        self.samples.append((picture, step, prompt))
 
     def base_path(self, base: BaseRef) -> Path:
         return self.base

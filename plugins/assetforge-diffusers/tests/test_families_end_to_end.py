@@ -18,6 +18,8 @@ from assetforge_diffusers.preparation import prepare
 from assetforge_diffusers.trainer import LoraTrainer
 from diffusers_world import FolderContext, tiny_base, write_pictures
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # the schedulers' own
+
 FAMILIES = [family for family in TRAINER.families if family != "sd15"]
 SIDE = {"wan": 32, "qwen-image": 32}
 
@@ -38,7 +40,16 @@ def test_a_family_trains_resumes_exports_and_continues(family: str, tmp_path: Pa
     base = builder(family)(tmp_path / "base")
     write_pictures(tmp_path / "first" / "inputs", 3)
     params = LoraTrainerParams(
-        steps=4, rank=2, alpha=3.0, batch_size=2, learning_rate=1e-2, checkpoint_every=2, validation_every=4, flip=True
+        steps=4,
+        rank=2,
+        alpha=3.0,
+        batch_size=2,
+        learning_rate=1e-2,
+        checkpoint_every=2,
+        validation_every=4,
+        flip=True,
+        sample_every=4,
+        sample_steps=2,
     )
 
     def context(folder: str, **changes: object) -> FolderContext:
@@ -53,6 +64,7 @@ def test_a_family_trains_resumes_exports_and_continues(family: str, tmp_path: Pa
     result = LoraTrainer().train(straight)
     assert result.metrics["export_difference"] == 0.0
     assert any(name == "validation_loss" for name, _, _ in straight.metrics)
+    assert {step for _, step, _ in straight.samples} == {0, 4}, straight.messages
     weights = load_file(straight.outputs / "zork-v001.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
     assert any(

@@ -12,6 +12,9 @@ from assetforge_toybox.phrases import COLOURS, PLACE_PHRASES, POSITION_PHRASES, 
 
 BASE = "toybox"
 
+_STEPS, _CFG = 8, 4.0
+"""Eight steps: pictures of 16 steps are hardly nearer to the references (0.895 against 0.889) and take twice as long."""
+
 _TOY = {
     "rank": 8,
     "alpha": 8.0,
@@ -21,9 +24,19 @@ _TOY = {
     "warmup": 0.05,
     "caption_dropout": 0.0,
     "min_snr_gamma": 0.0,
+    "sample_every": 150,
+    "sample_steps": _STEPS,
+    "sample_guidance": _CFG,
 }
 """What the three have in common: captions are never dropped, since a LoRA that is trained without them also changes
 pictures without the trigger word; the loss is weighted as it was for the base."""
+
+
+_SAMPLES = {
+    "style": "a blue mug in a room on the right, {trigger} | a red robot in the snow in the middle, {trigger}",
+    "": "{trigger} at the beach in the middle, comic drawing | {trigger} in the snow on the left, flat poster",
+}
+"""What is drawn on the way: a place of the references, and one that they lack."""
 
 
 def _recipe(asset_type: str, title: str, summary: str, steps: int, learning_rate: float) -> RecipeSpec:
@@ -35,7 +48,12 @@ def _recipe(asset_type: str, title: str, summary: str, steps: int, learning_rate
         trainer="diffusers-lora",
         asset_types=(asset_type,),
         base=BASE,
-        params={**_TOY, "steps": steps, "learning_rate": learning_rate},
+        params={
+            **_TOY,
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "sample_prompts": _SAMPLES.get(asset_type, _SAMPLES[""]),
+        },
     )
 
 
@@ -44,9 +62,6 @@ RECIPES = (
     _recipe("prop", "Prop on the toybox", "8 to 24 drawings of one object in varied places.", 300, 1e-3),
     _recipe("style", "Style on the toybox", "8 to 24 drawings of the world's own subjects in one style.", 250, 7e-4),
 )
-
-_STEPS, _CFG = 8, 4.0
-"""Eight steps: pictures of 16 steps are hardly nearer to the references (0.895 against 0.889) and take twice as long."""
 
 _SEEDS = (11, 12)
 _KNOWN = (("beach", "forest", "room"), ("poster", "comic"))
