@@ -9,6 +9,8 @@ import pytest
 from PIL import Image as Pillow
 
 from assetforge.db.migrate import migrate
+from assetforge.extension import registry
+from assetforge.extension.registry import Registry, load_registry
 from assetforge.services import projects
 from assetforge.services.projects import Project, create_project
 
@@ -26,6 +28,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("ASSETFORGE_PLUGINS", raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     return folder
+
+
+@pytest.fixture(scope="session")
+def installed_plugins(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The plugins that are installed, none of them left out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSETFORGE_HOME", str(tmp_path_factory.mktemp("nobody")))
+        patch.delenv("ASSETFORGE_PLUGINS", raising=False)
+        return load_registry()
+
+
+@pytest.fixture(autouse=True)
+def own_registry(installed_plugins: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test begins with all plugins, whatever another one of its process left loaded."""
+    monkeypatch.setattr(registry, "_current", installed_plugins)
 
 
 @pytest.fixture(scope="session")

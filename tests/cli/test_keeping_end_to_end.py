@@ -47,6 +47,7 @@ def _make_everything_old(project):
         session.connection().exec_driver_sql("UPDATE job SET finished_at = ?", (old,))
 
 
+@pytest.mark.slow
 def test_a_real_film_is_kept(assetforge, project, make_png, tmp_path):
     film = project.root
     for seed in range(6):

@@ -294,6 +294,7 @@ def test_a_file_that_kills_its_decoder_is_named(project: Project, mara: str, tmp
     whole(project)
 
 
+@pytest.mark.slow
 def test_files_that_hang_their_decoder_are_named_and_the_rest_goes_on(
     project: Project, mara: str, tmp_path: Path, make_png: MakePng
 ) -> None:
@@ -309,7 +310,7 @@ def test_files_that_hang_their_decoder_are_named_and_the_rest_goes_on(
     whole(project)
 
 
-@pytest.mark.parametrize("threads", [False, True])
+@pytest.mark.parametrize("threads", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_single_file_has_a_time_limit_too(
     project: Project, mara: str, tmp_path: Path, make_png: MakePng, threads: bool
 ) -> None:

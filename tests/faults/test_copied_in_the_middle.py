@@ -62,6 +62,7 @@ def weights(project):
         return [one.tensor_hash for one in session.exec(select(Version))]
 
 
+@pytest.mark.slow
 def test_both_end_with_the_same_weights(training, tmp_path):
     film, request = training
     workdir = film.paths.job(request.job)

@@ -524,6 +524,7 @@ def test_what_was_sent_is_not_sent_again_for_ever(disk, film, monkeypatch):
 PACE = Pace(poll_s=0.05, cancel_s=0.1, backoff_s=0.05, guard_s=0.1, hold_s=0.3)
 
 
+@pytest.mark.slow
 def test_a_training_whose_disk_runs_full_waits_and_goes_on(disk, film, pictures):
     add_asset(film, "coat", "costume", trigger="rdcoat", class_word="outfit")
     add_references(film, "coat", [pictures])

@@ -16,9 +16,7 @@ from chaos import Chaos
 from faulted_film import FaultedFilm, use_plugins
 
 
-@pytest.mark.parametrize(
-    "kills", [2, pytest.param(20, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("kills", [pytest.param(20, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)])
 def test_nothing_is_lost_and_nothing_done_twice(home, tmp_path, monkeypatch, kills):
     use_plugins(monkeypatch)
     seed = int(os.environ.get("ASSETFORGE_FAULT_SEED") or random.randrange(10**6))

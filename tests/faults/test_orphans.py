@@ -33,7 +33,16 @@ def decoders(process):
     return [one for one in psutil.Process(process.pid).children(recursive=True) if one.cpu_times().user > 0.1]
 
 
-@pytest.mark.parametrize("words", [("ref", "add", "mara"), ("watch", "--once", "--no-train"), ("watch", "--no-train")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("ref", "add", "mara")),
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (("watch", "--once", "--no-train"), ("watch", "--no-train"))
+        ),
+    ],
+)
 def test_decoders_end_with_who_needs_them(project, asset, words):
     process = started(project, *words)
     deadline = time.monotonic() + 30

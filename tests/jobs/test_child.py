@@ -142,7 +142,7 @@ def test_two_checkpoints_are_kept_and_a_half_one_is_not_believed(train):
     assert killed.result().weights[0].tensor_hash == plain.result().weights[0].tensor_hash
 
 
-@pytest.mark.parametrize("how", ["signal", "marker"])
+@pytest.mark.parametrize("how", [pytest.param("signal", marks=pytest.mark.slow), "marker"])
 def test_it_stops_when_asked_and_resumes(train, how):
     work = train(steps=300, seconds=0.01)
     child = work.start()

@@ -181,6 +181,7 @@ with open_project(Path(sys.argv[1])) as project:
 """
 
 
+@pytest.mark.slow
 def test_four_processes_take_600_jobs_exactly_once(project):
     jobs = put(project, 600)
     claimers = [

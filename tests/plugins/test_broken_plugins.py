@@ -176,6 +176,7 @@ def test_the_program_ends_although_plugins_hang() -> None:
     assert [plugins[name.replace("_", "-")]["state"] for name in names] == ["quarantined", "quarantined"]
 
 
+@pytest.mark.slow
 def test_work_goes_on_with_all_of_them(home) -> None:
     environment = {"ASSETFORGE_PLUGIN_TIMEOUT": "0.5"}
     assert _run("project", "new", "harbour", **environment).returncode == 0

@@ -134,6 +134,7 @@ def test_order_does_not_matter():
     assert first.suggestion == second.suggestion
 
 
+@pytest.mark.slow
 def test_the_chance_of_even_one_wrong_claim_stays_below_alpha():
     """All candidates are equal: whatever is claimed is wrong."""
     random = np.random.default_rng(17)
@@ -156,6 +157,7 @@ def test_the_chance_of_even_one_wrong_claim_stays_below_alpha():
     assert wrong["naive"] / trials > allowed, wrong
 
 
+@pytest.mark.slow
 def test_the_best_is_kept_however_far_the_others_lie_behind():
     """Two are truly best: telling them apart is wrong, dropping the others is right."""
     random = np.random.default_rng(19)

@@ -133,6 +133,7 @@ def test_nothing_is_looked_into_twice_while_nothing_happens(film, add, monkeypat
     assert sorted(asked) == ["boots", "coat", "coat"]
 
 
+@pytest.mark.slow
 def test_a_burst_in_the_middle_of_a_run_makes_one_further_run(film, add):
     add(*range(8))
     look(film)

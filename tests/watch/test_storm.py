@@ -47,7 +47,7 @@ def _frozen(running, storm):
 
 
 @pytest.mark.parametrize(
-    "way", ["events", *(pytest.param(way, marks=pytest.mark.slow) for way in ("polling", "overflow"))]
+    "way", [pytest.param(way, marks=pytest.mark.slow) for way in ("events", "polling", "overflow")]
 )
 def test_every_file_of_a_storm_is_taken_in_once(project, inbox, way):
     if way == "polling":

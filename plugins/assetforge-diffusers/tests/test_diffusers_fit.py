@@ -106,7 +106,7 @@ def test_what_does_not_fit_stops_before_the_first_step_and_names_what_would(
 
 
 @pytest.mark.parametrize(
-    "rung", ["checkpointing", "batch 2", *map(slow, ("batch 1", "8-bit optimizer", "int8", "nf4"))]
+    "rung", ["checkpointing", *map(slow, ("batch 2", "batch 1", "8-bit optimizer", "int8", "nf4"))]
 )
 def test_every_measure_is_taken_when_it_is_the_first_that_suffices(
     rung: str, context: Callable[..., FolderContext]

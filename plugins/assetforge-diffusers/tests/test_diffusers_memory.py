@@ -315,6 +315,7 @@ def test_told_to_it_takes_the_first_measure_and_says_so(estimator: Estimator) ->
     assert "1 pictures" not in fit.message
 
 
+@pytest.mark.slow
 def test_when_nothing_suffices_it_says_how_much_the_least_needs(estimator: Estimator) -> None:
     for choice in ("ask", "auto"):
         with pytest.raises(UsageError, match=r"Even with .*quantize=nf4.* it needs") as caught:

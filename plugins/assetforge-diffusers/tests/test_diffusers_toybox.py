@@ -46,6 +46,7 @@ def picture(pipeline: StableDiffusionPipeline) -> np.ndarray:
     return made.images[0]
 
 
+@pytest.mark.slow
 def test_a_lora_on_the_toybox_reloads_exactly_and_renders(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert BASE is not None
     params = LoraTrainerParams(

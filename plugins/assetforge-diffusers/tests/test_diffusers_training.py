@@ -86,6 +86,7 @@ def test_stop_at_a_random_step_and_resume_gives_the_same_bits(
     assert same(weights_of(whole), weights_of(resumed)), f"stopped at {stop_at}"
 
 
+@pytest.mark.slow
 def test_two_stops_in_a_row_and_a_stop_before_the_first_step(workdir: Path, base_folder: Path, tmp_path: Path) -> None:
     params = LoraTrainerParams(**TINY)
     whole = FolderContext(workdir, base_folder, params)
