@@ -10,14 +10,16 @@ from assetforge.db.models import (
     Activity,
     Alias,
     Asset,
+    BaseModelRecord,
     DatasetItemRow,
     DatasetVersion,
     Image,
     Reference,
+    Run,
     Version,
 )
 from assetforge.domain.names import dataset_address, reference_address, version_address
-from assetforge.domain.reference_findings import FindingContext, reference_findings
+from assetforge.domain.reference_findings import BASE_RESOLUTION, FindingContext, reference_findings
 from assetforge.services.assets import find_asset
 from assetforge.services.caption_words import token_counter
 from assetforge.services.projects import Project
@@ -106,7 +108,8 @@ def summarise_reference(project: Project, address: str) -> ReferenceSummary:
     with project.read() as session:
         asset, row = find_reference(session, address)
         image = session.get_one(Image, row.sha256)
-        found = reference_findings(_looked_at(row, image), FindingContext(_median_sharpness(session, asset)))
+        context = FindingContext(_median_sharpness(session, asset), _resolution(session, asset))
+        found = reference_findings(_looked_at(row, image), context)
         alike = _alike(session, asset, row)
         numbers = session.exec(
             select(DatasetVersion.number)
@@ -184,6 +187,17 @@ def _median_sharpness(session: Session, asset: Asset) -> float:
         .where(Reference.asset_id == asset.id, Reference.state == "active")
     ).all()
     return statistics.median_high(values) if values else 0.0
+
+
+def _resolution(session: Session, asset: Asset) -> int:
+    """Native resolution of the base model that the asset was trained on last, else the film."""
+    found = session.exec(
+        select(BaseModelRecord.resolution)
+        .join(Run, col(Run.base_model_id) == BaseModelRecord.id)
+        .where(BaseModelRecord.resolution > 0)
+        .order_by((col(Run.asset_id) == asset.id).desc(), col(Run.id).desc())
+    ).first()
+    return found or BASE_RESOLUTION
 
 
 def _alike(session: Session, asset: Asset, row: Reference) -> tuple[str, ...]:

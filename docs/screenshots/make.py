@@ -56,6 +56,7 @@ SHOTS = (
     Shot("compare-strengths", ("end", "c", "wait", "wait", "s", "wait")),
     Shot("compare-blind", ("end", "c", "wait", "wait", "v", "wait")),
     Shot("runs", ("r", "wait", "end", "up", "up", "up", "wait")),
+    Shot("samples", ("r", "wait", "end", "up", "up", "up", "wait", "s", "wait")),
     Shot("new-run", ("end", "t", "wait", "wait")),
     Shot("watch", ("w", "wait")),
     Shot("plugins", ("f7", "wait", "wait")),
@@ -76,7 +77,8 @@ async def take(shot: Shot, film: Path, size: tuple[int, int]) -> str:
         film if shot.film else None,
         preferences=Preferences(motion=False, theme=shot.theme),
         pictures=TerminalPictures(shot.images, 10, 20),  # type: ignore[arg-type]
-        state=State.load(),
+        # What another shot left open, sorted or seen is not remembered.
+        state=State(),
     )
     async with app.run_test(size=size, notifications=True) as pilot:
         await pilot.pause(_SETTLE_S)
@@ -103,6 +105,11 @@ def to_png(svg: str, target: Path) -> None:
                 "chromium",
                 "--headless",
                 "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
                 "--hide-scrollbars",
                 f"--screenshot={picture}",
                 f"--window-size={width},{height}",

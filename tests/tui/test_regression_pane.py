@@ -44,7 +44,7 @@ async def test_comparisons_are_listed_newest_first_with_the_worst_cells_beside(w
         text = words(app)
         assert text.index("inconclusive") < text.index("first version")
         assert "v1 ●" in text
-        await until(pilot, lambda: pane.query_one("#new-0", Picture).showing)
+        await until(pilot, lambda: pane.query_one("#left-0", Picture).showing)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         await until(pilot, lambda: app.screen.comparison_id == history.id)

@@ -23,6 +23,7 @@ __all__ = [
     "reference_counts",
     "reference_findings",
     "reference_ids",
+    "reference_names",
     "reference_rows",
 ]
 
@@ -53,6 +54,10 @@ _SHARPNESS = """
 SELECT CAST(i.sharpness * 1000 AS INTEGER) AS id FROM reference r INDEXED BY ix_reference_asset_state
 CROSS JOIN image i INDEXED BY ix_image_figures ON i.sha256 = r.sha256 WHERE r.asset_id = ? AND r.state = 'active'
 """
+_RESOLUTION = """
+SELECT b.resolution AS id FROM run r JOIN base_model b ON b.id = r.base_model_id WHERE b.resolution > 0 ORDER BY r.asset_id = ? DESC, r.id DESC LIMIT 1
+"""
+_NAMES = "SELECT sha256, file_name FROM reference WHERE asset_id = ? AND sha256 IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,13 +232,18 @@ def caption_tags(reader: Reader, asset_id: int | None, limit: int) -> list[tuple
     return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
 
 
-def finding_context(reader: Reader, asset_id: int, *, resolution: int = BASE_RESOLUTION) -> FindingContext:
-    """What :func:`reference_findings` holds the references of an asset against.
+def reference_names(reader: Reader, asset_id: int, pictures: Iterable[str]) -> dict[str, str]:
+    """File names of the references of an asset by the SHA-256 of their pictures; those that it does not have are not in it.
 
-    Args:
-        reader: The film.
-        asset_id: Row id of the asset.
-        resolution: Shorter side that a picture should have, in pixels.
+    Raises:
+        StorageError: The database cannot be read.
+        BusyError: Another process kept it locked.
+    """
+    return dict(reader.rows(_NAMES, (asset_id, json_list(pictures))))
+
+
+def finding_context(reader: Reader, asset_id: int) -> FindingContext:
+    """What :func:`reference_findings` holds the references of an asset against: the others, and the size that its last base model draws, else the film's.
 
     Raises:
         StorageError: The database cannot be read.
@@ -241,4 +251,5 @@ def finding_context(reader: Reader, asset_id: int, *, resolution: int = BASE_RES
     """
     sharpness = sorted(reader.ids(_SHARPNESS, (asset_id,)))
     middle = sharpness[len(sharpness) // 2] / 1000 if sharpness else 0.0
-    return FindingContext(median_sharpness=middle, resolution=resolution)
+    sizes = reader.ids(_RESOLUTION, (asset_id,))
+    return FindingContext(median_sharpness=middle, resolution=sizes[0] if sizes else BASE_RESOLUTION)

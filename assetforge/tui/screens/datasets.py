@@ -1,6 +1,6 @@
 """The dataset versions of an asset, and in pictures what changed between any two of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from assetforge.db.browse.references import reference_names
 from assetforge.tui.actions import bindings
 from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.asset_actions import frozen
@@ -51,6 +52,7 @@ class Difference(NamedTuple):
         what: In words.
         before: Value in the older one.
         after: Value in the newer one.
+        name: Its file's name; empty when the asset has it no more.
     """
 
     sha256: str
@@ -59,6 +61,7 @@ class Difference(NamedTuple):
     what: str
     before: str = ""
     after: str = ""
+    name: str = ""
 
 
 def differences(found: "DatasetDiff") -> list[Difference]:
@@ -80,10 +83,17 @@ def differences(found: "DatasetDiff") -> list[Difference]:
     return items
 
 
+def in_order(items: Sequence[Difference], names: Mapping[str, str]) -> list[Difference]:
+    """The same with file names by picture, and in the order of these within each kind."""
+    kinds = {what: at for at, what in enumerate(dict.fromkeys(item.what for item in items))}
+    named = [item._replace(name=names.get(item.sha256, "")) for item in items]
+    return sorted(named, key=lambda item: (kinds[item.what], item.name.casefold(), item.sha256))
+
+
 def _tile(one: Difference) -> Tile:
     title = Content.assemble((f"{one.glyph} ", one.style), one.what)
     if one.what in ("added", "removed"):
-        return Tile(one.sha256, title, [])
+        return Tile(one.sha256, title, [dim(plain(one.name, 60))])
     before, after = (plain(value.replace("_", " "), 60) or "nothing" for value in (one.before, one.after))
     if one.what == "mask":
         before, after = ("a mask" if value else "none" for value in (one.before, one.after))
@@ -221,6 +231,8 @@ class DatasetsPane(Pane):
 
         one, other, found = await self.session.run(diff, newer, older)
         items = differences(found)
+        pictures = [item.sha256 for item in items]
+        items = in_order(items, await self.session.call(reference_names, self.session.reader, self._asset_id, pictures))
         against = f"against {other.address.rpartition('/')[2]}" if other else "the first"
         parts = [strong(one.address.rpartition("/")[2]), dim(against)]
         counts = (
@@ -239,9 +251,10 @@ class DatasetsPane(Pane):
         self._show_change(gallery.current)
 
     def _show_change(self, one: Difference | None) -> None:
-        shown = Content("")
+        shown = dim(plain(one.name, 200)) if one is not None else Content("")
         if one is not None and (one.before or one.after) and one.what != "mask":
             shown = Content.assemble(
+                *((shown, "\n") if one.name else ()),
                 ("before  ", "$dim"),
                 plain(one.before) or "nothing",
                 "\n",

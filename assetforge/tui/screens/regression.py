@@ -5,17 +5,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Static
 
 from assetforge.db.browse.comparisons import ComparisonRow, comparisons_of
 from assetforge.tui.actions import bindings
 from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import Pane, acting
+from assetforge.tui.screens.version_pictures import PAIRS, Pair, VersionPictures
 from assetforge.tui.widgets.items import VirtualItems
-from assetforge.tui.widgets.picture import Picture
 from assetforge.tui.widgets.sources import ListSource
 from assetforge.tui.widgets.virtual_table import Column, VirtualTable
 from assetforge.tui.words import ago, dim, plain, signed, status, strong
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RegressionPane"]
 
-_WORST = 3
 _SETTLE_S = 0.12
 _PROGRESS_S = 1.0
 
@@ -59,19 +56,17 @@ class RegressionPane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("regression")]
     HELP = """Comparisons of the asset's versions, newest first. Enter shows the pictures; m asks for more prompts where a verdict was left open, and tries again
     what failed."""
+    # The screen says by its classes how wide it is.
+    SCOPED_CSS = False
     DEFAULT_CSS = """
     RegressionPane {
         layout: horizontal;
         #comparisons { width: 1fr; }
         #worst { width: 46; border-left: solid $border-blurred; padding: 0 1; }
-        #worst-head { height: auto; max-height: 5; margin-bottom: 1; }
-        .worst-pair { height: 1fr; max-height: 12; layout: horizontal; }
-        .worst-pair Picture { width: 1fr; }
-        .worst-words { height: 1; color: $text-muted; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        #worst #pictures-head { max-height: 5; }
     }
-    .-narrow RegressionPane #worst { display: none; }
+    .-narrow RegressionPane #worst { width: 36; }
     .-wide RegressionPane #worst { width: 64; }
-    .-towering RegressionPane .worst-pair { max-height: 16; }
     """
 
     def __init__(self, asset: str, asset_id: int) -> None:
@@ -86,19 +81,12 @@ class RegressionPane(Pane):
         self._reread = Rereading(self._read)
 
     def compose(self) -> ComposeResult:
-        """The list, and three pairs of pictures."""
+        """The list, and pairs of pictures."""
         app = self.film_app
         yield VirtualTable[ComparisonRow](
             _COLUMNS, self._cells, empty=_NOTHING, marking=False, leave=("enter",), id="comparisons"
         )
-        with Vertical(id="worst"):
-            yield Static("", id="worst-head", markup=False)
-            for at in range(_WORST):
-                if app.pictures is not None:
-                    with Horizontal(classes="worst-pair", id=f"pair-{at}"):
-                        yield Picture(app.pictures, app.terminal_pictures, id=f"new-{at}")
-                        yield Picture(app.pictures, app.terminal_pictures, id=f"old-{at}")
-                yield Static("", classes="worst-words", id=f"words-{at}", markup=False)
+        yield VersionPictures(app.pictures, app.terminal_pictures, id="worst")
 
     def on_mount(self) -> None:
         """Read the list."""
@@ -189,15 +177,19 @@ class RegressionPane(Pane):
         self._settle = self.set_timer(_SETTLE_S, self._show_worst)
 
     def _show_head(self) -> None:
-        row, head = self._current, self.query_one("#worst-head", Static)
+        row = self._current
         if row is None:
-            head.update("")
+            self._worst.say(Content(""))
             return
         first = Content.assemble(
             strong(_short(row.version)), ("  against  ", "$dim"), strong(_short(row.baseline) or "the bare base")
         )
         said = Content(plain(row.error or row.headline, 200))
-        head.update(Content("\n").join([Content.assemble(first, "   ", self._verdict(row)), said]))
+        self._worst.say(Content("\n").join([Content.assemble(first, "   ", self._verdict(row)), said]))
+
+    @property
+    def _worst(self) -> VersionPictures:
+        return self.query_one("#worst", VersionPictures)
 
     def _show_worst(self) -> None:
         self.run_worker(self._read_worst(), group="worst", exclusive=True, exit_on_error=False)
@@ -211,20 +203,9 @@ class RegressionPane(Pane):
             self._worst_of[row.id] = cells
         names = (_short(row.version), _short(row.baseline) or "base") if row is not None else ("", "")
         other = "baseline" if row is not None and row.baseline else "control"
-        for at in range(_WORST):
-            cell = cells[at] if at < len(cells) else None
-            self._show_pair(at, cell, names, other)
-        if row is not None and row.state == "queued":
-            self.query_one("#words-0", Static).update("Enter shows what it waits for.")
-
-    def _show_pair(self, at: int, cell: "WorstCell | None", names: tuple[str, str], other: str) -> None:
-        words = self.query_one(f"#words-{at}", Static)
-        words.update(Content(plain(cell.prompt)) if cell is not None else Content(""))
-        for pair in self.query(f"#pair-{at}"):
-            pair.display = cell is not None
-            if cell is not None:
-                self.query_one(f"#new-{at}", Picture).show(cell.pictures["new"], names[0])
-                self.query_one(f"#old-{at}", Picture).show(cell.pictures[other], names[1])
+        pairs = [Pair((cell.pictures["new"], cell.pictures[other]), names, cell.prompt) for cell in cells]
+        waits = row is not None and row.state == "queued"
+        self._worst.show(pairs, "Enter shows what it waits for." if waits else "")
 
     # actions
 
@@ -284,4 +265,4 @@ def _number(row: ComparisonRow) -> int:
 def _worst(project: "Project", comparison_id: int) -> "list[WorstCell]":
     from assetforge.services.reviews import worst_cells
 
-    return worst_cells(project, comparison_id, _WORST)
+    return worst_cells(project, comparison_id, PAIRS)

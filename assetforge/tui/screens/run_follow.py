@@ -1,12 +1,10 @@
 """One run as it goes, or as it went: how far, its curves, its log, the pictures it made, and what it was made of."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
@@ -23,16 +21,13 @@ from assetforge.tui.screens.run_words import (
     took,
     why_it_ended,
 )
-from assetforge.tui.session import in_thread
 from assetforge.tui.widgets.log_tail import LogTail
-from assetforge.tui.widgets.picture import Picture
 from assetforge.tui.widgets.run_chart import RunChart, figure
+from assetforge.tui.widgets.sample_wall import SampleWall
 from assetforge.tui.words import ago, dim, number, plain, size
 
 if TYPE_CHECKING:
-    from PIL import Image as Pillow
-
-    from assetforge.jobs.live import LiveUpdate, Sample
+    from assetforge.jobs.live import LiveUpdate
     from assetforge.tui.app import FilmApp
     from assetforge.tui.screens.run_facts import Follow, RunFacts
 
@@ -40,8 +35,6 @@ __all__ = ["RunFollow", "View"]
 
 View = Literal["curves", "log", "samples"]
 
-_PICTURES = 8
-_SAMPLE_SIDE = 768
 _LABEL = 11
 _CHANGED_MOST = 12
 _ASK_FOR_SAMPLES = " Its recipe says whether and how often it draws some."
@@ -68,8 +61,7 @@ class RunFollow(Widget):
         #follow-facts { height: auto; max-height: 40%; margin-top: 1; scrollbar-size-vertical: 1; }
         #follow-facts Static { height: auto; }
         #follow-log { height: 1fr; margin-top: 1; }
-        #follow-samples { height: 1fr; layout: grid; grid-size: 2; grid-gutter: 1 2; }
-        &.-log #follow-seen, &.-samples #follow-loss, &.-samples #follow-rate, &.-curves #follow-samples, &.-log #follow-facts, &.-quiet #follow-seen { display: none; }
+        &.-log #follow-seen, &.-samples #follow-loss, &.-samples #follow-rate, &.-curves #follow-samples, &.-log #follow-facts, &.-samples #follow-said, &.-quiet #follow-seen { display: none; }
         &.-log #follow-said, &.-quiet #follow-said { height: 1fr; }
     }
     """
@@ -83,8 +75,6 @@ class RunFollow(Widget):
         self._facts: RunFacts | None = None
         self._why = ""
         self._lines = 0
-        self._samples: tuple[Sample, ...] = ()
-        self._opened: dict[Path, Pillow.Image | None] = {}
 
     def compose(self) -> ComposeResult:
         """Lines, curves or samples, facts and log."""
@@ -96,10 +86,7 @@ class RunFollow(Widget):
             with Vertical(id="follow-seen"):
                 yield RunChart("loss", id="follow-loss", empty="No loss was told yet.")
                 yield RunChart("learning rate", smooth=False, from_zero=True, id="follow-rate")
-                with Horizontal(id="follow-samples"):
-                    app = cast("FilmApp", self.app)
-                    for _ in range(_PICTURES):
-                        yield Picture(None, app.terminal_pictures)
+                yield SampleWall(cast("FilmApp", self.app).terminal_pictures, id="follow-samples")
             with Vertical(id="follow-said"):
                 with VerticalScroll(id="follow-facts", can_focus=False):
                     yield Static(id="follow-made", markup=False)
@@ -110,6 +97,10 @@ class RunFollow(Widget):
         self.show_view("curves")
         for name in ("facts", "note", "bar"):
             self.query_one(f"#follow-{name}").display = False
+
+    @property
+    def _samples(self) -> SampleWall:
+        return self.query_one("#follow-samples", SampleWall)
 
     @property
     def log_tail(self) -> LogTail:
@@ -133,11 +124,9 @@ class RunFollow(Widget):
             why: Why it waits.
         """
         if row is None or self.row is None or row.id != self.row.id:
-            self._update, self._facts, self._lines, self._samples = None, None, 0, ()
-            self._opened.clear()
+            self._update, self._facts, self._lines = None, None, 0
+            self._samples.clear()
             self.log_tail.clear()
-            for picture in self.query(Picture):
-                picture.clear()
         self.row, self._why = row, why
         self._show_words()
         self._show_facts()
@@ -287,69 +276,16 @@ class RunFollow(Widget):
         )
 
     def _show_samples(self) -> None:
-        """Put up the newest pictures, newest first."""
-        update = self._update
-        if self.view != "samples":
-            return
-        samples = newest(update.samples)[:_PICTURES] if update is not None else ()
-        pictures = list(self.query(Picture))
-        if not samples:
+        if self.view == "samples":
             trains = self.row is not None and self.row.kind == "train"
-            pictures[0].show(None, "It made no pictures yet." + (_ASK_FOR_SAMPLES if trains else ""))
-        for at, picture in enumerate(pictures):
-            picture.display = at < max(1, len(samples))
-        if samples != self._samples:
-            self._samples = samples
-            self.run_worker(self._open_samples(samples), group="samples", exclusive=True, exit_on_error=False)
-
-    async def _open_samples(self, samples: "Sequence[Sample]") -> None:
-        paths = [sample.path for sample in samples]
-        missing = [path for path in paths if path not in self._opened]
-        self._opened = {path: self._opened[path] for path in paths if path in self._opened}
-        self._opened |= await in_thread(_open, missing)
-        for picture, sample in zip(self.query(Picture), samples, strict=False):
-            image = self._opened.get(sample.path)
-            if image is None:
-                picture.show(None, f"{sample.path.stem} cannot be read")
-            else:
-                picture.show_image(image, _caption(sample))
-
-
-def newest(samples: "Sequence[Sample]") -> "tuple[Sample, ...]":
-    """Pictures in the order to look at them: those of the last step first; renders, which have no steps, backwards.
-
-    Those of one step stay in the order in which they were made, so that the same prompts stand in the same places.
-    """
-    by_step: dict[int, dict[Sample, None]] = {}
-    for sample in samples if samples and samples[-1].step is not None else reversed(samples):
-        # An attempt that goes on from an older checkpoint makes some of them again.
-        by_step.setdefault(-1 if sample.step is None else sample.step, {})[sample] = None
-    return tuple(sample for step in sorted(by_step, reverse=True) for sample in by_step[step])
-
-
-def _caption(sample: "Sample") -> str:
-    parts = ("" if sample.step is None else f"step {number(sample.step)}", sample.prompt)
-    return " · ".join(part for part in parts if part) or sample.path.stem
+            nothing = "It made no pictures yet." + (_ASK_FOR_SAMPLES if trains else "")
+            self._samples.show(self._update.samples if self._update is not None else (), nothing)
 
 
 def _hanging(name: str, text: str, width: int) -> Content:
     """A name, and beside it a text on as many lines as it needs."""
     lines = wrap(text, width - _LABEL) or [""]
     return Content.assemble((name.ljust(_LABEL), "$dim"), ("\n" + " " * _LABEL).join(lines))
-
-
-def _open(paths: Sequence[Path]) -> "dict[Path, Pillow.Image | None]":
-    from assetforge.errors import AssetForgeError
-    from assetforge.store.imaging import load_srgb
-
-    found: dict[Path, Pillow.Image | None] = {}
-    for path in paths:
-        try:
-            found[path] = load_srgb(path.read_bytes(), name=path.name, longest=_SAMPLE_SIDE)
-        except (AssetForgeError, OSError):
-            # It may still be written, or be gone.
-            found[path] = None
-    return found
 
 
 def _engine(engine: "dict[str, object]") -> str:

@@ -76,7 +76,6 @@ makes, and of a run that ended what it was made of. Space marks several jobs; st
         &.-narrow.-alone #follow-body { display: block; }
         &.-low #follow-rate { display: none; }
         &.-low #follow-body, &.-low #follow-log, &.-low #follow-facts { margin-top: 0; }
-        &.-alone #follow-samples { grid-size: 4; }
         &.-alone.-wide #follow-body { layout: horizontal; }
         &.-alone.-wide #follow-seen { width: 3fr; height: 1fr; }
         &.-alone.-wide #follow-said { width: 2fr; height: 1fr; margin-left: 3; }

@@ -62,10 +62,10 @@ films where a film says nothing. Comments in both stay. `•` marks what differs
     DEFAULT_CSS = """
     SettingsScreen {
         #settings-problems { height: auto; max-height: 6; padding: 0 1; margin-bottom: 1; color: $error; }
-        #settings-sections { width: 25; height: 1fr; padding: 0 1 0 0; border-right: solid $border-blurred; }
+        #settings-sections { width: 25; height: 1fr; padding: 0 1 0 0; background: $background; border-right: solid $border-blurred; }
         #settings-right { width: 1fr; height: 1fr; padding: 0 0 0 1; }
         #settings-head { height: 2; padding: 0 2; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }
-        &.-narrow #settings-sections { width: 20; }
+        &.-narrow #settings-sections { width: 23; }
         &.-low #settings-head { margin-bottom: 0; }
     }
     """

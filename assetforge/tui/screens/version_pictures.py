@@ -47,7 +47,7 @@ class VersionPictures(Vertical):
     VersionPictures {
         .pair { height: 1fr; max-height: 18; layout: horizontal; }
         .pair Picture { width: 1fr; height: 1fr; }
-        .pair .left { margin-right: 1; }
+        .pair .left { margin-right: 2; }
         .pair-words { height: auto; max-height: 2; color: $dim; margin-bottom: 1; }
         #pictures-head { height: auto; max-height: 3; margin-bottom: 1; }
         .pair.-none, .pair-words.-none { display: none; }
@@ -80,15 +80,20 @@ class VersionPictures(Vertical):
         """What was to be shown before there was a place for it."""
         self.call_after_refresh(self._show_pairs)
 
-    def show(self, head: Content, pairs: Sequence[Pair], nothing: str = "") -> None:
+    def say(self, head: Content) -> None:
+        """Say above the pairs what they are."""
+        self.query_one("#pictures-head", Static).update(head)
+
+    def show(self, pairs: Sequence[Pair], nothing: str = "", *, head: Content | None = None) -> None:
         """Show pairs.
 
         Args:
-            head: What they are.
             pairs: At most :data:`PAIRS`, the most telling first.
             nothing: What is said when there are none.
+            head: What they are; ``None`` leaves what was said.
         """
-        self.query_one("#pictures-head", Static).update(head)
+        if head is not None:
+            self.say(head)
         said = self.query_one("#no-pictures", Static)
         said.display = not pairs
         said.update(Content(nothing))

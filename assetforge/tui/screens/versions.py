@@ -245,13 +245,13 @@ class VersionsPane(VersionActions):
             session = self.session
             renders = await session.call(newest_renders, session.reader, row.id, 2 * PAIRS)
             said = "newest renders" if renders else "no pictures yet"
-            shown.show(Content.assemble(name, (f"  {said}", "$dim")), _render_pairs(renders), _NO_PICTURES)
+            shown.show(_render_pairs(renders), _NO_PICTURES, head=Content.assemble(name, (f"  {said}", "$dim")))
             return
         if row.comparison not in self._worst_of:
             try:
                 self._worst_of[row.comparison] = await self.session.run(_worst, row.comparison)
             except AssetForgeError as error:
-                shown.show(name, (), plain(f"{error.message} {error.hint}"))
+                shown.show((), plain(f"{error.message} {error.hint}"), head=name)
                 return
         cells, baseline = self._worst_of[row.comparison]
         other = short(baseline) or "base"
@@ -264,11 +264,11 @@ class VersionsPane(VersionActions):
             )
             for cell in cells
         ]
-        shown.show(head, pairs, "Every picture is the same in both.")
+        shown.show(pairs, "Every picture is the same in both.", head=head)
 
     def _show_nothing(self) -> None:
         self.query_one("#versions-facts", Static).display = False
-        self.query_one(VersionPictures).show(Content(""), ())
+        self.query_one(VersionPictures).show((), head=Content(""))
 
     # what actions work on
 

@@ -22,6 +22,7 @@ NO_FILM = "No film yet. n makes one; d makes the demo film and takes it through 
 _HIGH = 6
 _WIDE = 16
 _NARROW = 70
+_NO_PICTURE = "no picture yet"
 
 
 def needs_of(film: "FilmCard") -> Content:
@@ -97,7 +98,7 @@ class FilmList(VirtualItems["FilmCard"]):
                 parts += [*picture[number], Segment("  ", self._ground().rich_style), Segment(" ", ground.rich_style)]
             left, right = lines[number]
             room = width - sum(part.cell_length for part in parts)
-            tail = min(right.cell_length, room // 2)
+            tail = min(right.cell_length, max(room // 2, room - left.cell_length - 2))
             parts += self._ink.line(left, room - tail - 2, ground)
             parts += self._ink.line(right, tail, ground, "right")
             parts.append(Segment("  ", ground.rich_style))
@@ -119,10 +120,12 @@ class FilmList(VirtualItems["FilmCard"]):
 
     def _picture(self, film: "FilmCard", row: int) -> Sequence[Strip]:
         high = _HIGH - 1
-        room = [Strip.blank(_WIDE, self.get_visual_style("virtual-items--cursor").rich_style)] * high
+        ground = self._ground("virtual-items--cursor")
+        room = [Strip.blank(_WIDE, ground.rich_style)] * high
         store = self._stores.get(film.picture)
         if not film.picture or store is None:
-            return room
+            nothing = Strip(self._ink.line(dim(_NO_PICTURE), _WIDE, ground, "center"))
+            return [*room[: high // 2], nothing, *room[high // 2 + 1 :]]
         strips = store.strips(film.picture, _WIDE, high)
         if strips is None and film.picture not in self._asked:
             self._asked.add(film.picture)

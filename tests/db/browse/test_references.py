@@ -12,6 +12,7 @@ from assetforge.db.browse.references import (
     finding_context,
     reference_counts,
     reference_ids,
+    reference_names,
     reference_rows,
 )
 from assetforge.domain.reference_findings import FindingContext, reference_findings
@@ -229,7 +230,23 @@ def test_findings(reader):
         )
     )
     assert context.median_sharpness == pytest.approx(values[len(values) // 2], abs=0.01)
-    assert finding_context(reader, 4711) == FindingContext()
+    # One that was never trained is held against the base of the film's last run.
+    assert finding_context(reader, 4711) == FindingContext(resolution=1024)
+
+
+def test_pictures_are_held_against_the_base_that_their_asset_was_trained_on(rows, empty):
+    assert finding_context(empty, 1) == FindingContext()
+    for number, side in ((1, 64), (2, 1024), (3, 0)):
+        rows.put("base_model", id=number, name=f"base {number}", digest=str(number), resolution=side)
+        rows.put("run", asset_id=number, base_model_id=number, state="succeeded", cause="by hand")
+    assert [finding_context(empty, asset).resolution for asset in (1, 2, 3, 4)] == [64, 1024, 1024, 1024]
+
+
+def test_names_of_pictures(rows, empty):
+    for asset, sha256, name in ((1, "aa", "a [b].png"), (1, "bb", "b.png"), (2, "cc", "c.png")):
+        rows.put("reference", asset_id=asset, sha256=sha256, file_name=name, state="active")
+    assert reference_names(empty, 1, ["aa", "cc", "dd"]) == {"aa": "a [b].png"}
+    assert reference_names(empty, 1, []) == {}
 
 
 class Good:
