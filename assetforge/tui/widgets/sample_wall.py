@@ -53,7 +53,7 @@ def grid_for(samples: "Sequence[Sample]", width: int, height: int) -> tuple[int,
     while columns * rows < together and width // (columns + 1) >= _SMALLEST:
         columns += 1
         rows, high = _rows(columns, width, height)
-    more = together if together > 1 else 1
+    more = max(1, together)
     while rows == 1 and high > height and columns + more <= fitting:
         columns += more
         rows, high = _rows(columns, width, height)
