@@ -33,20 +33,20 @@ def test_renders_are_shown_backwards():
     ("samples", "room", "grid"),
     [
         # Two prompts at 120 x 40: the last step and the one before.
-        (made(0, 150, 300), (57, 33), (2, 2)),
+        (made(0, 150, 300), (57, 33), (2, 2, 14)),
         # Wider: as many steps as keep pictures as wide as their columns.
-        (made(0, 150, 300), (94, 53), (2, 2)),
-        (made(0, 150, 300, prompts=4), (94, 53), (4, 3)),
+        (made(0, 150, 300), (94, 53), (2, 2, 24)),
+        (made(0, 150, 300, prompts=4), (94, 53), (4, 3, 12)),
         # More prompts than have room beside each other.
-        (made(0, prompts=8), (57, 33), (3, 3)),
+        (made(0, prompts=8), (57, 33), (3, 3, 9)),
         # One prompt: its steps beside each other, not one picture as large as the screen.
-        (made(0, 150, 300, prompts=1), (94, 40), (3, 1)),
+        (made(0, 150, 300, prompts=1), (94, 40), (3, 1, 16)),
         # A low screen: the last step, and the one before where there is room at its sides.
-        (made(0, 150, 300), (78, 13), (2, 1)),
-        (made(0, 150, 300), (98, 13), (4, 1)),
-        (made(300, prompts=1), (57, 33), (1, 1)),
-        ([Sample(Path("0.png"))], (5, 2), (1, 1)),
-        ([], (57, 33), (1, 1)),
+        (made(0, 150, 300), (78, 13), (2, 1, 13)),
+        (made(0, 150, 300), (98, 13), (4, 1, 12)),
+        (made(300, prompts=1), (57, 33), (1, 1, 29)),
+        ([Sample(Path("0.png"))], (5, 2), (1, 1, 2)),
+        ([], (57, 33), (1, 1, 29)),
     ],
 )
 def test_as_large_as_the_room_allows(samples, room, grid):

@@ -37,8 +37,8 @@ def newest_first(samples: "Sequence[Sample]") -> "list[Sample]":
     return [sample for step in sorted(by_step, reverse=True) for sample in by_step[step]]
 
 
-def grid_for(samples: "Sequence[Sample]", width: int, height: int) -> tuple[int, int]:
-    """Columns and rows for pictures that are as large as the room allows, as many as one step made beside each other.
+def grid_for(samples: "Sequence[Sample]", width: int, height: int) -> tuple[int, int, int]:
+    """Columns, rows, and cells from row to row, for pictures that are as large as the room allows, as many as one step made beside each other.
 
     Args:
         samples: The newest first.
@@ -57,7 +57,8 @@ def grid_for(samples: "Sequence[Sample]", width: int, height: int) -> tuple[int,
     while rows == 1 and high > height and columns + more <= fitting:
         columns += more
         rows, high = _rows(columns, width, height)
-    return columns, max(1, min(rows, _MOST // columns, -(-len(samples) // columns)))
+    rows = max(1, min(rows, _MOST // columns, -(-len(samples) // columns)))
+    return columns, rows, max(1, min(high, (height + 1) // rows - 1))
 
 
 def _rows(columns: int, width: int, height: int) -> tuple[int, int]:
@@ -106,6 +107,7 @@ class SampleWall(Widget):
         self._samples = newest_first(samples)
         if not self._samples:
             self._arrange(1, 1)
+            self.styles.grid_rows = "1fr"
             self.query(Picture).first().show(None, nothing)
         self._fit()
 
@@ -116,8 +118,9 @@ class SampleWall(Widget):
     def _fit(self) -> None:
         if not self._samples or not self.size.width or not self.size.height:
             return
-        columns, rows = grid_for(self._samples, self.outer_size.width, self.outer_size.height)
+        columns, rows, high = grid_for(self._samples, self.outer_size.width, self.outer_size.height)
         self._arrange(columns, rows)
+        self.styles.grid_rows = str(high)
         # Columns of one width, or the same picture would be higher in one than in another.
         self.styles.padding = (0, (self.outer_size.width - _GUTTER * (columns - 1)) % columns, 0, 0)
         shown = tuple(self._samples[: columns * rows])
