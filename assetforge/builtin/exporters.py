@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from assetforge.api.protocols import ExportItem
+from assetforge.store.masks import EXPORT_NOTE, MASKS_FOLDER
 
 __all__ = ["ImageFolderExporter", "KohyaExporter"]
 
-_ABOUT = "assetforge.json"
 _HELD_OUT = "held_out"
-_MASKS = "masks"
 
 
 class KohyaExporter:
@@ -76,7 +75,7 @@ def _table(entries: list[dict[str, object]]) -> str:
 
 
 def _copy_mask(mask: Path, picture: str, folder: Path) -> Path:
-    target = folder / _MASKS / Path(picture).with_suffix(".png")
+    target = folder / MASKS_FOLDER / Path(picture).with_suffix(".png")
     target.parent.mkdir(exist_ok=True)
     _copy(mask, target)
     return target
@@ -93,6 +92,6 @@ def _folder_name(text: str) -> str:
 
 
 def _write_about(destination: Path, about: Mapping[str, str]) -> Path:
-    path = destination / _ABOUT
+    path = destination / EXPORT_NOTE
     path.write_text(json.dumps(dict(about), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -33,12 +33,18 @@ _NO_MEMORY = frozenset(
             "learning_rate",
             "lr_scheduler",
             "noise_offset",
+            "sample_guidance",
+            "sample_prompts",
+            "sample_steps",
             "steps",
         ),
         *("text_encoder_learning_rate", "validation_every", "views", "warmup", "weight_decay"),
     }
 )
 """Parameters that take no memory whatever they are; runs that differ in any other say nothing about it."""
+
+_WHETHER = frozenset({"sample_every"})
+"""Those of which it matters whether they are on, not what they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +123,7 @@ def expected_cost(session: Session, recipe: Recipe, executor: str, length: Train
     device = _device(rows[0])
     here = [run for run in rows if _device(run) == device]
     params = recipe.params.model_dump(mode="json")
-    like = next((run for run in here if _same_memory(run.params, params) and _memory(run) is not None), None)
+    like = next((run for run in here if _same_memory(run.params, recipe) and _memory(run) is not None), None)
     alike = [run for run in here if all(run.params.get(name) == params.get(name) for name in _SIZES)]
     known = [past for run in alike if (past := _past(session, run, recipe.trainer.spec)) is not None]
     return Cost(
@@ -176,8 +182,19 @@ def _memory(run: Run) -> float | None:
     return _figure(run.metrics, "memory_mb")
 
 
-def _same_memory(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    return all(before.get(name) == now.get(name) for name in before.keys() | now.keys() if name not in _NO_MEMORY)
+def _same_memory(before: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether an earlier run took the memory that this one will; parameters that its trainer did not have yet were at their defaults."""
+    now, fields = recipe.params.model_dump(mode="json"), type(recipe.params).model_fields
+    return all(
+        _taking(name, before.get(name, fields[name].default)) == _taking(name, value)
+        for name, value in now.items()
+        if name not in _NO_MEMORY
+    )
+
+
+def _taking(name: str, value: Any) -> Any:
+    plain = list(value) if isinstance(value, tuple) else value
+    return bool(plain) if name in _WHETHER else plain
 
 
 def _figure(metrics: Mapping[str, Any], name: str) -> float | None:

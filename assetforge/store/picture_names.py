@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 from assetforge.store.formats import SUFFIXES, sniff
-from assetforge.store.masks import MASK_SUFFIXES, is_mask
+from assetforge.store.masks import MASK_SUFFIXES, MASKS_FOLDER, is_mask
 from assetforge.store.sidecar import SIDECAR_SUFFIXES
 
 __all__ = ["NameKind", "kind_of_file"]
@@ -56,7 +56,7 @@ def kind_of_file(path: Path, neighbours: Iterable[str]) -> NameKind:
         neighbours: Names of the files in its folder; needed for masks only.
     """
     name = path.name.lower()
-    if name.endswith(MASK_SUFFIXES) and is_mask(path, set(neighbours)):
+    if (name.endswith(MASK_SUFFIXES) or path.parent.name == MASKS_FOLDER) and is_mask(path, set(neighbours)):
         return NameKind.BESIDE
     suffix = path.suffix.lower()
     if suffix in SIDECAR_SUFFIXES:

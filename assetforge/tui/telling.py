@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 
 from assetforge.errors import AssetForgeError
+from assetforge.tui.hints import in_words
 from assetforge.tui.keymap import key_problems
 from assetforge.tui.words import plain
 
@@ -58,7 +59,7 @@ class Telling(App[None]):
     def tell_error(self, error: Exception) -> None:
         """What went wrong, as one sentence and what to do; the same is not told again while it stands there."""
         if isinstance(error, AssetForgeError):
-            sentence = f"{error.message} {error.hint}".strip()
+            sentence = in_words(error)
         else:
             self.log.error(error)
             sentence = f"That failed unexpectedly: {type(error).__name__}: {error}"

@@ -8,13 +8,15 @@ from PIL import Image as Pillow
 
 from assetforge.errors import ImageError, UsageError
 from assetforge.services.assets import add_asset
+from assetforge.services.dataset_export import export_dataset
 from assetforge.services.datasets import dataset_items, diff, freeze, get_dataset
 from assetforge.services.ingest import add_references
 from assetforge.services.maintenance import check_project, collect_garbage
 from assetforge.services.projects import Project
 from assetforge.services.reference_settings import set_references
-from assetforge.services.references import get_reference
+from assetforge.services.references import get_reference, list_references
 from assetforge.store.gc import GcPolicy
+from assetforge.store.picture_names import NameKind, kind_of_file
 
 MakePng = Callable[..., Path]
 
@@ -101,3 +103,35 @@ def test_a_mask_by_hand_has_to_be_a_picture_of_the_same_shape(
     with pytest.raises(UsageError):
         set_references(project, [address])
     assert get_reference(project, address).mask == ""
+
+
+@pytest.mark.parametrize("form", ["kohya", "imagefolder"])
+def test_an_exported_dataset_is_read_again_with_its_masks(
+    project: Project, inbox: Path, make_png: MakePng, tmp_path: Path, form: str
+) -> None:
+    for seed, name in enumerate(("a.png", "b [1].png", "c.png", "d.png")):
+        make_png(inbox / name, seed=seed, size=(160, 120))
+    make_mask(inbox / "a.mask.png")
+    make_mask(inbox / "b [1].mask.png", shade=120)
+    add_references(project, "mara")
+    freeze(project, "mara")
+    export_dataset(project, "mara/d1", form, tmp_path / "out")
+    add_asset(project, "twin", "character", trigger="mara")
+    report = add_references(project, "twin", [tmp_path / "out"])
+    assert (len(report.added), report.masks, report.refused) == (4, 2, [])
+
+    def of(asset: str) -> dict[str, str]:
+        return {one.sha256: one.mask for one in list_references(project, asset).items}
+
+    assert of("twin") == of("mara")
+    masks = [path for path in (tmp_path / "out").rglob("*.png") if path.parent.name == "masks"]
+    assert len(masks) == 2
+    assert {kind_of_file(path, ()) for path in masks} == {NameKind.BESIDE}
+
+
+def test_a_folder_called_masks_may_hold_pictures_of_masks(project: Project, inbox: Path, make_png: MakePng) -> None:
+    for seed, folder in enumerate(("masks", "faces")):
+        make_png(inbox / folder / "venice.png", seed=seed, size=(160, 120))
+    report = add_references(project, "mara")
+    assert (len(report.added), report.masks) == (2, 0)
+    assert kind_of_file(inbox / "masks" / "venice.png", ()) is NameKind.PICTURE

@@ -115,6 +115,11 @@ def test_time_and_memory_come_from_earlier_runs(film: Project) -> None:
     assert seen.seconds == pytest.approx(40.0, abs=0.5)
     assert (seen.seconds_from, seen.device, seen.memory_mb, seen.memory_run) == (3, "cpu", 300.0, 3)
     assert preview_training(film, "coat", overrides={"rank": 9}).memory_mb is None
+    # A trainer that has a further parameter since then did without it before.
+    with film.write() as session:
+        newest = session.get_one(Run, seen.memory_run)
+        newest.params = {name: value for name, value in newest.params.items() if name != "alpha"}
+    assert preview_training(film, "coat", overrides={"steps": 200}).memory_run == seen.memory_run
     # What it says of itself goes before the clock, and what is not stepping counts once.
     request = request_training(film, "coat", overrides={"steps": 100}, seed=9)
     finished(film, request.run, request.job or 0, 60.0, seconds_per_step=0.5, steps=100.0)

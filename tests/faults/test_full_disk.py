@@ -566,7 +566,7 @@ def test_a_training_whose_disk_runs_full_waits_and_goes_on(disk, film, pictures)
     assert hashes[0] == hashes[1], "the weights are those of an undisturbed run"
 
 
-@pytest.mark.parametrize("leave", [0, 8, 40])
+@pytest.mark.parametrize("leave", [8, *(pytest.param(one, marks=pytest.mark.slow) for one in (0, 40))])
 def test_a_job_that_cannot_be_staged_waits_for_space(disk, film, pictures, leave):
     add_asset(film, "coat", "costume", trigger="rdcoat", class_word="outfit")
     add_references(film, "coat", [pictures])

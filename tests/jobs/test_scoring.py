@@ -160,7 +160,10 @@ def test_what_is_not_a_number_is_remembered_as_such(scoring):
     assert all(np.isnan(value) for scores in (first, again) for value in scores["counted-single"].values())
 
 
-@pytest.mark.parametrize("damage", ["garbage", "truncated", "empty", "no table", "flipped"])
+@pytest.mark.parametrize(
+    "damage",
+    ["truncated", "flipped", *(pytest.param(one, marks=pytest.mark.slow) for one in ("garbage", "empty", "no table"))],
+)
 def test_a_damaged_cache_is_thrown_away(scoring, damage):
     first = scoring.run(kinds=("embedding",))[0]
     (path,) = scoring.caches()

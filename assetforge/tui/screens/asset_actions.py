@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content
 
 from assetforge.errors import AssetForgeError
+from assetforge.tui.hints import in_words
 from assetforge.tui.screens.base import acting, reading
 from assetforge.tui.words import count_of, plain
 
@@ -120,7 +121,7 @@ class AssetActions(_Base):
                 what, _, which = (await act(row.name)).partition(": ")
                 became.setdefault(what, []).append(which)
             except AssetForgeError as error:
-                problems.append(f"{row.name}: {error.message}" if len(rows) > 1 else f"{error.message} {error.hint}")
+                problems.append(f"{row.name}: {error.message}" if len(rows) > 1 else in_words(error))
         if became:
             said = [f"{what} {_some(which)}" for what, which in became.items()]
             self.film_app.tell("; ".join(said).capitalize() + ".")
@@ -284,5 +285,5 @@ def _name_problem(values: dict[str, str]) -> str:
     try:
         check_name(values["name"].strip(), what="asset")
     except AssetForgeError as error:
-        return f"{error.message} {error.hint}".strip()
+        return in_words(error)
     return ""

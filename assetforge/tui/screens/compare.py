@@ -14,6 +14,7 @@ from textual.widgets import Static
 from assetforge.db.browse.comparisons import ComparisonStamp, comparison_stamp
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
+from assetforge.tui.hints import in_words
 from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import acting, crumbs
 from assetforge.tui.screens.compare_aside import AddedThumbs, CompareAside
@@ -181,7 +182,7 @@ class CompareScreen(Moving, Modes, Blind, Deciding, Looking):
                 return
         except AssetForgeError as error:
             self.film_app.tell_error(error)
-            waiting_text = Content(f"{error.message} {error.hint}".strip())
+            waiting_text = Content(in_words(error))
             self._show_waiting(waiting_text)
             return
         if isinstance(found, Unfinished):

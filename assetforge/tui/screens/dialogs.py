@@ -17,6 +17,7 @@ from textual.widgets import Button, Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
 from assetforge.errors import AssetForgeError
+from assetforge.tui.hints import in_words
 from assetforge.tui.screens.window import Window
 from assetforge.tui.typed import ACTING
 from assetforge.tui.widgets.fitting import fitted
@@ -94,7 +95,7 @@ class _Asking(_Dialog, Generic[A]):
             self.dismiss(await work)
         except AssetForgeError as error:
             if self.is_current:
-                self._say(str(error))
+                self._say(in_words(error))
             else:
                 cast("FilmApp", self.app).tell_error(error)
         except Exception as error:  # noqa: BLE001 - whatever a service or a plugin raises, what was written stays

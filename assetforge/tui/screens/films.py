@@ -13,6 +13,7 @@ from textual.widgets import Input
 from assetforge.db.browse.films import FilmCard, film_cards
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
+from assetforge.tui.hints import in_words
 from assetforge.tui.screens.base import FilmScreen, acting
 from assetforge.tui.screens.dialogs import ConfirmDialog, Field, FieldsDialog
 from assetforge.tui.session import in_thread
@@ -214,5 +215,5 @@ def _name_problem(values: dict[str, str]) -> str:
     try:
         check_name(values["name"].strip(), what="film")
     except AssetForgeError as error:
-        return f"{error.message} {error.hint}".strip()
+        return in_words(error)
     return ""

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
+from assetforge.tui.hints import in_words
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
 from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog
 from assetforge.tui.screens.new_run_plan import PLAN, Plan, Wish, plan_run, wish_of
@@ -111,7 +112,7 @@ is queued and nothing frozen before ctrl+s. `/` finds a parameter by its name.
         try:
             await self._replace(recipe, base)
         except AssetForgeError as error:
-            self._say(f"{error.message} {error.hint}".strip())
+            self._say(in_words(error))
             self._state("")
 
     async def _replace(self, recipe: str, base: str) -> None:
@@ -203,7 +204,7 @@ is queued and nothing frozen before ctrl+s. `/` finds a parameter by its name.
         except AssetForgeError as error:
             self.preview = None
             self._show_preview()
-            self._say(f"{error.message} {error.hint}".strip())
+            self._say(in_words(error))
             self._state("Nothing can start like this.")
             return
         form = self.form

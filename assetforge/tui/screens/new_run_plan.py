@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from assetforge.domain.form_field import FormCheck, FormField
+from assetforge.tui.hints import in_words
 from assetforge.tui.words import plain
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def plan_run(project: "Project", asset_name: str, recipe: str, base: str) -> Pla
         preset = chosen.params.model_dump(mode="json")
         found_base = chosen.base.name
     except AssetForgeError as error:
-        problem = f"{error.message} {error.hint}".strip()
+        problem = in_words(error)
         name = recipe or asset.recipe or project.config.defaults.recipe.get(asset.type, "")
         if not name and not known:
             raise NotFoundError(error.message, hint=error.hint) from error

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
+from assetforge.tui.hints import in_words
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
 from assetforge.tui.screens.dialogs import ConfirmDialog
 from assetforge.tui.screens.plugin_facts import (
@@ -116,7 +117,7 @@ class PluginsScreen(FilmScreen):
         try:
             self._rows = await in_thread(read_plugins, self.film)
         except AssetForgeError as error:
-            problem = f"✕ {plain(error.message)} {plain(error.hint)}".strip()
+            problem = f"✕ {plain(in_words(error))}"
         shown.display = bool(problem)
         shown.update(Content(problem))
         self.query_one("#plugins-line", Static).update(summary(self._rows))

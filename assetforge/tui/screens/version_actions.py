@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assetforge.db.browse.versions import VersionRow
+from assetforge.tui.hints import in_words
 from assetforge.tui.screens.base import Pane, acting
 from assetforge.tui.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog, Field, FieldsDialog, WhyDialog
 from assetforge.tui.screens.version_texts import short
@@ -347,7 +348,7 @@ def _alias_problem(values: dict[str, str]) -> str:
     try:
         check_name(name, what="alias")
     except AssetForgeError as error:
-        return f"{error.message} {error.hint}".strip()
+        return in_words(error)
     return ""
 
 

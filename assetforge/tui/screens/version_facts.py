@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetforge.errors import AssetForgeError
+from assetforge.tui.hints import in_words
 
 if TYPE_CHECKING:
     from assetforge.domain.dataset_diff import DatasetDiff, DatasetLine
@@ -101,7 +102,7 @@ def made_of(project: "Project", address: str, chain: Sequence[str]) -> MadeOf:
     try:
         detail = show_version(project, version.address)
     except AssetForgeError as error:
-        problem = f"{error.message} {error.hint}".strip()
+        problem = in_words(error)
     run = get_run(project, version.run) if version.run is not None else None
     earlier = next((one.run for one in line if one.run is not None), None)
     run_before = get_run(project, earlier) if earlier is not None else None

@@ -11,6 +11,7 @@ from assetforge.db.browse.lineage import version_sources
 from assetforge.db.browse.reader import Reader
 from assetforge.domain.names import parse_version, version_address
 from assetforge.errors import AssetForgeError
+from assetforge.tui.hints import in_words
 from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
 from assetforge.tui.screens.datasets import Difference, differences
@@ -105,7 +106,7 @@ class LineageScreen(FilmScreen):
             chain = await session.call(_chain_of, session.reader, self._asset_id, self.address)
             found = await session.run(made_of, self.address, chain)
         except AssetForgeError as error:
-            self._text.update([Entry(None, Content(plain(f"{error.message} {error.hint}")))])
+            self._text.update([Entry(None, Content(plain(in_words(error))))])
             return
         self._text.update(lineage_text(found))
         self._show_difference(found)

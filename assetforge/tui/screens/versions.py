@@ -22,6 +22,7 @@ from assetforge.db.browse.reader import Reader
 from assetforge.db.browse.versions import VersionRow, version_rows
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
+from assetforge.tui.hints import in_words
 from assetforge.tui.rereading import Rereading
 from assetforge.tui.screens.version_actions import VersionActions
 from assetforge.tui.screens.version_pictures import PAIRS, Pair, VersionPictures
@@ -251,7 +252,7 @@ class VersionsPane(VersionActions):
             try:
                 self._worst_of[row.comparison] = await self.session.run(_worst, row.comparison)
             except AssetForgeError as error:
-                shown.show((), plain(f"{error.message} {error.hint}"), head=name)
+                shown.show((), plain(in_words(error)), head=name)
                 return
         cells, baseline = self._worst_of[row.comparison]
         other = short(baseline) or "base"

@@ -17,6 +17,7 @@ from textual.widgets import Static
 
 from assetforge.errors import AssetForgeError
 from assetforge.tui.actions import bindings
+from assetforge.tui.hints import in_words
 from assetforge.tui.screens.base import FilmScreen, acting, crumbs
 from assetforge.tui.screens.dialogs import Choice, ChoiceDialog
 from assetforge.tui.screens.watch_decisions import (
@@ -233,7 +234,7 @@ class WatchScreen(FilmScreen):
                     else:
                         self._trainings, self._training_problem = await self.session.run(read_trainings)
                 except AssetForgeError as error:
-                    self._training_problem = f"{error.message} {error.hint}".strip()
+                    self._training_problem = in_words(error)
                 if not self.is_attached or self.film_app.session is None:
                     return
                 self._show_watched() if what == "watched" else self._show_trainings()

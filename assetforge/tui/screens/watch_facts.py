@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from assetforge.errors import AssetForgeError
+from assetforge.tui.hints import in_words
 from assetforge.tui.widgets.virtual_table import Column
 from assetforge.tui.words import ago, count_of, dim, duration, number, plain, status, strong
 
@@ -144,7 +145,7 @@ def read_watched(project: "Project", reader: "Reader") -> Watched:
         wanted = {(one.asset, one.shown): one.root_id for one in watched_folders(project)}
         health = list_health(project)
     except AssetForgeError as error:
-        problem = f"{error.message} {error.hint}".strip()
+        problem = in_words(error)
     roots = [
         Root(wanted[one.asset, one.path], one, by is not None) for one in health if (one.asset, one.path) in wanted
     ]
@@ -164,7 +165,7 @@ def read_trainings(project: "Project") -> tuple[list[Training], str]:
         try:
             found.append(Training(asset.id, explain(project, asset, config, now)))
         except AssetForgeError as error:
-            problem = f"{error.message} {error.hint}".strip()
+            problem = in_words(error)
     return sorted(found, key=_soonest), problem
 
 
