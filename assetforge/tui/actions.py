@@ -161,7 +161,7 @@ ACTIONS: tuple[Action, ...] = (
     _A("runs.lower", "minus", "later", "Let it run later.", "assetforge jobs priority N P"),
     _A("runs.new", "n", "new run", "Start a run from a form.", "assetforge train ASSET", footer=True),
     _A("runs.logs", "l", "log", "Show the log alone.", "assetforge run logs N"),
-    _A("runs.samples", "s", "samples", "Show the pictures that the run makes.", "assetforge run show N"),
+    _A("runs.samples", "s", "samples", "Show the pictures that the run makes.", "assetforge run progress N --json"),
     _A("runs.version", "v", "version", "Go to the version that the run made.", "assetforge run show N"),
     _A("runs.finished", "f", "finished", "Show or hide what is finished.", "assetforge jobs list"),
     # a new run

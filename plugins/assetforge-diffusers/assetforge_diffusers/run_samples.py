@@ -65,7 +65,7 @@ def _prompts(context: TrainContext, items: Sequence[DatasetItem], params: LoraTr
     asked = [prompt.strip() for prompt in params.sample_prompts.split("|") if prompt.strip()]
     if asked:
         return tuple(prompt.replace("{trigger}", trigger).replace("{class}", word) for prompt in asked)
-    # What is kept back shows best what was learnt; neither is said to the run by this.
+    # Of held-out pictures first: what was not learnt by heart shows best what was learnt.
     captions = [item.caption for item in (*context.dataset.held_out_items(), *items) if item.caption.strip()]
     spread = list(dict.fromkeys(captions))[:_MOST_CAPTIONS] or [word]
     return tuple(with_trigger(caption, trigger) for caption in spread)
@@ -100,7 +100,7 @@ class RunSamples:
             # The run itself notices in a moment, and commits first.
             return
         except Exception as error:  # noqa: BLE001 - a picture is never worth a run
-            self._plan = self._pipeline = None
+            self._plan = None
             reason = str(error).strip().splitlines()
             context.log(
                 f"Samples cannot be drawn, and no more are tried: {reason[0] if reason else type(error).__name__}"
@@ -146,6 +146,8 @@ class RunSamples:
         """Give the memory of the device back to the run."""
         if self._pipeline is not None and self._loop.machine.device.type != "cpu":
             self._pipeline.vae.to("cpu")
+        if self._plan is None:
+            self._pipeline = None
         if self._loop.machine.device.type == "cuda":
             torch.cuda.empty_cache()
 
