@@ -266,6 +266,9 @@ class LiveRun:
             self._metrics.setdefault(name, Curve(_METRIC_POINTS)).add(step, value)
 
     def _take_sample(self, event: Mapping[str, Any]) -> None:
+        if self._step == self._resumed_from:
+            # What is drawn before the first step says nothing of how long steps take.
+            self._pace.clear()
         file = str(event.get("file", ""))
         path = PurePosixPath(file)
         if file and not path.is_absolute() and ".." not in path.parts:

@@ -137,6 +137,16 @@ def test_time_left_comes_from_the_last_minutes(project: Project, job: int, folde
     assert (done.eta_s, done.step, done.is_over) == (None, 100, True)
 
 
+def test_pictures_before_the_first_step_say_nothing_of_the_time_left(project: Project, job: int, folder: Path) -> None:
+    now = time.time()
+    write(folder, {**progress(0, total=100), "t": now - 40}, {"kind": "sample", "file": "samples/0.png", "step": 0})
+    write(folder, *({**progress(step, total=100), "t": now - 11 + step} for step in range(1, 12)))
+    set_state(project, job, "running")
+    eta = LiveRun(project, job).read().eta_s
+    assert eta is not None
+    assert 85 < eta < 92
+
+
 def test_pictures_that_are_there_and_inside(project: Project, job: int, folder: Path) -> None:
     (folder / "outputs").mkdir()
     (folder / "outputs" / "0.png").write_bytes(b"x")
