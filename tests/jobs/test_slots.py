@@ -52,7 +52,7 @@ def test_two_films_take_turns_in_one_slot(project, other, queue_job, supervise):
 
 
 def test_the_slot_outlives_its_supervisor_and_the_waiting_job_says_so(project, other, queue_job, supervise):
-    long = queue_job(steps=200)
+    long = queue_job(steps=800)
     first = supervise("--slots=1")
     wait_until(lambda: writes(project, long), "it runs")
     first.kill()
