@@ -24,7 +24,7 @@ from assetforge.tui.screens.run_words import (
 from assetforge.tui.widgets.log_tail import LogTail
 from assetforge.tui.widgets.run_chart import RunChart, figure
 from assetforge.tui.widgets.sample_wall import SampleWall
-from assetforge.tui.words import ago, dim, number, plain, size
+from assetforge.tui.words import ago, count_of, dim, number, plain, size
 
 if TYPE_CHECKING:
     from assetforge.jobs.live import LiveUpdate
@@ -112,6 +112,7 @@ class RunFollow(Widget):
         self.view = view
         for one in ("curves", "log", "samples"):
             self.set_class(one == view, f"-{one}")
+        self._show_words()
         self._show_facts()
         self._show_charts()
         self._show_samples()
@@ -219,6 +220,8 @@ class RunFollow(Widget):
         update = self._update
         if update is not None and update.resumed_from and is_open(row):
             lines.append(dim(f"attempt {update.attempt}, went on from step {number(update.resumed_from)}"))
+        if update is not None and update.samples and self.view != "samples":
+            lines.append(Content.assemble(count_of(len(update.samples), "picture"), ("   s shows them", "$dim")))
         return Content("\n").join(lines)
 
     def _show_facts(self) -> None:
