@@ -388,6 +388,7 @@ def test_two_processes_add_the_same_folder(project: Project, mara: str, tmp_path
     whole(project)
 
 
+@pytest.mark.slow
 def test_kill_in_mid_batch_then_add_again(project: Project, mara: str, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -301,6 +301,7 @@ def torture(project, queue_job, supervise, state, notes, rounds, seed):
     assert set(steps) == set(range(1, 51)), "a step was lost"
 
 
+@pytest.mark.slow
 def test_random_kills(project, queue_job, supervise, state, notes):
     torture(project, queue_job, supervise, state, notes, rounds=5, seed=random.randrange(10**9))
 

@@ -172,6 +172,7 @@ def test_pictures_keep_their_channels_together_and_learn_the_same(unet: torch.nn
     assert away(found, truth) < 2 * away(plain, truth)
 
 
+@pytest.mark.slow
 def test_blocks_of_all_this_are_captured_whole(unet: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "_BACKEND", "aot_eager")
     gates_apart(unet)

@@ -48,7 +48,7 @@ def estimator(folder: Path, machine: Machine) -> Estimator:
     [
         ({}, "sd15"),
         ({"gradient_checkpointing": True}, "flux1"),
-        ({"batch_size": 1, "accumulate": 2}, "qwen-image"),
+        slow({"batch_size": 1, "accumulate": 2}, "qwen-image"),
         slow({}, "flux1"),
         slow({}, "qwen-image"),
         slow({"gradient_checkpointing": True}, "sd15"),

@@ -242,6 +242,7 @@ def test_velocity_prediction_and_bf16_train_too(workdir: Path, tmp_path: Path) -
     assert result.engine["dtype"] == "bf16"
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_gives_the_same_weights(workdir: Path, base_folder: Path, tmp_path: Path) -> None:
     plain = FolderContext(workdir, base_folder, LoraTrainerParams(**{**RICH, "steps": 3}))
     LoraTrainer().train(plain)

@@ -189,7 +189,7 @@ def test_prior_pictures_are_drawn_once_and_weighed(pictures: Path, base_folder: 
         prepare(nameless)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", slow("adafactor"), slow("prodigy"), "schedule-free"])
+@pytest.mark.parametrize("optimizer", ["adamw", slow("adafactor"), slow("prodigy"), slow("schedule-free")])
 def test_averages_accumulation_and_optimizers_resume_exactly(
     optimizer: str, pictures: Path, base_folder: Path, tmp_path: Path
 ) -> None:
