@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image as Pillow
+from textual.app import App, ComposeResult
 
 from assetforge.jobs.live import Sample
-from assetforge.tui.widgets.sample_wall import grid_for, newest_first
+from assetforge.tui.images.protocol import TerminalPictures
+from assetforge.tui.widgets.picture import Picture
+from assetforge.tui.widgets.sample_wall import SampleWall, grid_for, newest_first
+from tests.tui.waiting import until
 
 
 def made(*steps: int | None, prompts: int = 2) -> list[Sample]:
@@ -51,3 +56,37 @@ def test_renders_are_shown_backwards():
 )
 def test_as_large_as_the_room_allows(samples, room, grid):
     assert grid_for(newest_first(samples), *room) == grid
+
+
+async def test_whatever_prompts_and_files_are_like(tmp_path):
+    class Shown(App[None]):
+        def compose(self) -> ComposeResult:
+            yield SampleWall(TerminalPictures("halfcell", 10, 20))
+
+    for name in ("good.png", "cut.png"):
+        Pillow.radial_gradient("L").resize((64, 64)).convert("RGB").save(tmp_path / name)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:40])
+    (tmp_path / "no picture.png").write_text("[b]")
+    samples = [
+        Sample(tmp_path / name, prompt, 7)
+        for name, prompt in (
+            ("good.png", "a[/b] [red]\x1b[31m\nsecond line\u202e مرحبا 🎬"),
+            ("cut.png", "cut"),
+            ("no picture.png", "none"),
+            ("gone.png", "gone"),
+        )
+    ]
+    async with Shown().run_test(size=(120, 40)) as pilot:
+        wall = pilot.app.query_one(SampleWall)
+        assert not wall.query(Picture)
+        wall.show((), "nothing [b]yet[/b]")
+        await until(pilot, lambda: [one.shown_caption for one in wall.query(Picture)] == ["nothing [b]yet[/b]"])
+        wall.show(samples, "")
+        told = ["cut cannot be read", "no picture cannot be read", "gone cannot be read"]
+        await until(pilot, lambda: [one.shown_caption for one in wall.query(Picture)][1:] == told)
+        await until(pilot, lambda: wall.query(Picture).first().shown_caption.startswith("step 7 · a[/b] [red]"))
+        assert "\x1b" not in wall.query(Picture).first().shown_caption
+        await pilot.resize_terminal(30, 8)
+        await until(pilot, lambda: sum(one.display for one in wall.query(Picture)) < 4)
+        wall.clear()
+        await until(pilot, lambda: not any(one.shown_caption for one in wall.query(Picture)))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import ComposeResult
 from textual.widget import Widget
 
 from assetforge.tui.session import in_thread
@@ -85,11 +84,6 @@ class SampleWall(Widget):
         self._shown: tuple[Sample, ...] = ()
         self._opened: dict[Path, Pillow.Image | None] = {}
 
-    def compose(self) -> ComposeResult:
-        """Places for pictures."""
-        for _ in range(_MOST):
-            yield Picture(None, self._terminal)
-
     def clear(self) -> None:
         """Show nothing, of another run."""
         self._samples, self._shown = [], ()
@@ -130,8 +124,14 @@ class SampleWall(Widget):
 
     def _arrange(self, columns: int, rows: int) -> None:
         self.styles.grid_size_columns, self.styles.grid_size_rows = columns, rows
-        for at, picture in enumerate(self.query(Picture)):
-            picture.display = at < min(columns * rows, max(1, len(self._samples)))
+        wanted = max(1, min(columns * rows, len(self._samples)))
+        # Most runs are never asked for their pictures: places for them are made when they are.
+        places = list(self.query(Picture))
+        made = [Picture(None, self._terminal) for _ in range(wanted - len(places))]
+        if made:
+            self.mount_all(made)
+        for at, picture in enumerate(places):
+            picture.display = at < wanted
 
     async def _open(self, samples: "Sequence[Sample]") -> None:
         paths = [sample.path for sample in samples]
